@@ -1,0 +1,39 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+# Map and track from six small images, sized for two CPU cores. Trains from scratch.
+channels = 48
+bev_grid = dict(range_m=(-51.2, -51.2, 51.2, 51.2), cell_m=1.28)
+map_grid = dict(range_m=(-15.0, -30.0, 15.0, 30.0), cell_m=0.75)
+model = dict(
+    type='NexusMapTrackDetector',
+    data_preprocessor=dict(type='NexusDataPreprocessor'),
+    img_backbone=dict(
+        type='mmdet.ResNet',
+        depth=18,
+        base_channels=16,
+        num_stages=4,
+        out_indices=(1, 2, 3),
+        norm_cfg=dict(type='BN', requires_grad=True),
+        norm_eval=False,
+        style='pytorch',
+    ),
+    img_neck=dict(
+        type='SECONDFPN',
+        in_channels=[32, 64, 128],
+        out_channels=[channels // 3] * 3,
+        upsample_strides=[1, 2, 4],
+    ),
+    lift=dict(
+        type='NexusVoxelLift',
+        in_channels=channels,
+        out_channels=channels,
+        grid=bev_grid,
+        heights_m=(-1.84, -1.0, 0.2),
+        max_cameras=1,
+    ),
+    temporal=dict(type='NexusTemporalFusion', channels=channels, grid=bev_grid, kernel_size=1),
+    map_head=dict(type='NexusMapHead', channels=channels, bev_grid=bev_grid, grid=map_grid),
+    track_head=dict(
+        type='NexusTrackHead', channels=channels, bev_grid=bev_grid, grid=bev_grid, num_blocks=1
+    ),
+    regulariser=None,
+)

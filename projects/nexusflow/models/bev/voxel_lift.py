@@ -1,0 +1,125 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Camera features to BEV by pulling: every voxel reads the pixels it projects to (Simple-BEV, Harley et al., 2023)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmdet3d.registry import MODELS
+from torch import Tensor, nn
+
+from .grid import BEVGrid
+
+
+def project_points(
+    points_m: Tensor, lidar2img: Tensor, img_shape: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Project lidar-frame points into cameras, in float32 whatever autocast says.
+
+    Args:
+        points_m: (V, 3) points, lidar frame.
+        lidar2img: (M, 4, 4) projections to pixels of the input image.
+        img_shape: (height, width) of the input image in pixels.
+
+    Returns:
+        Coordinates in [-1, 1] for grid_sample, (M, V, 2), and whether the camera sees the point, (M, V).
+    """
+    with torch.autocast(points_m.device.type, enabled=False):
+        lidar2img = lidar2img.float()
+        cam = points_m.float() @ lidar2img[:, :3, :3].transpose(1, 2) + lidar2img[:, None, :3, 3]
+        depth = cam[..., 2:]
+        uv = cam[..., :2] / depth.clamp(min=1e-3)
+        size = uv.new_tensor([img_shape[1], img_shape[0]])
+        uv = uv / size * 2 - 1
+        seen = (depth[..., 0] > 0.1) & (uv.abs() < 1).all(-1)
+    return uv, seen
+
+
+def ray_channels(grid: BEVGrid) -> Tensor:
+    """Where a cell lies seen from the ego: (4, H, W) x, y (scaled by 50 m), sine and cosine of the bearing."""
+    xy = grid.centers().permute(2, 0, 1)
+    radius = xy.norm(dim=0, keepdim=True).clamp(min=1e-3)
+    return torch.cat([xy / 50.0, xy / radius])
+
+
+@MODELS.register_module()
+class NexusVoxelLift(nn.Module):
+    """Sample image features at voxel centres, average over the cameras that see them, collapse the heights.
+
+    Only voxel-camera pairs in view are sampled, at most ``max_cameras`` cameras a voxel (adjacent cameras
+    overlap, so two hold all of a six-camera rig's views).
+
+    Args:
+        in_channels: Channels of the image feature map.
+        out_channels: Channels of the BEV.
+        grid: Arguments of :class:`BEVGrid`.
+        heights_m: Voxel heights, z of the lidar frame (the road is near -1.84).
+        kernel_size: Of the convolution that collapses the heights.
+        max_cameras: Cameras sampled for a voxel.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: dict,
+        heights_m: tuple[float, ...] = (-1.84, -1.0, 0.0, 1.0),
+        kernel_size: int = 1,
+        max_cameras: int = 2,
+    ) -> None:
+        super().__init__()
+        self.grid = BEVGrid(**grid)
+        self.max_cameras = max_cameras
+        xy = self.grid.centers()
+        heights = torch.tensor(heights_m).view(-1, 1, 1, 1).expand(-1, *self.grid.shape, 1)
+        voxels = torch.cat([xy.expand(len(heights_m), *xy.shape), heights], dim=-1)
+        self.register_buffer('voxels', voxels.reshape(-1, 3), persistent=False)
+        self.register_buffer('rays', ray_channels(self.grid), persistent=False)
+        self.collapse = nn.Sequential(
+            nn.Conv2d(
+                in_channels * len(heights_m) + 4,
+                out_channels,
+                kernel_size,
+                padding=kernel_size // 2,
+                bias=False,
+            ),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(
+        self, feats: Tensor, lidar2img: Tensor, img2lidar: Tensor, img_shape: tuple[int, int]
+    ) -> Tensor:
+        """Lift a batch of rigs.
+
+        Args:
+            feats: (B, N, C, h, w) image features.
+            lidar2img: (B, N, 4, 4).
+            img2lidar: (B, N, 4, 4), its inverse; not read here (a pushing lift needs it).
+            img_shape: (height, width) of the input images.
+
+        Returns:
+            (B, out_channels, H, W) BEV.
+        """
+        batch, cams, channels, height, width = feats.shape
+        uv, seen = project_points(self.voxels, lidar2img.flatten(0, 1), img_shape)
+        uv, seen = uv.unflatten(0, (batch, cams)), seen.unflatten(0, (batch, cams))
+        # the cameras' maps side by side are one wide image ("atlas"), so each voxel reads only its own cameras
+        atlas = feats.permute(0, 2, 3, 1, 4).reshape(batch, channels, height, cams * width)
+        # a stable sort by "seen" puts the seeing cameras first, in camera order
+        order = seen.int().argsort(dim=1, descending=True, stable=True)[
+            :, : min(self.max_cameras, cams)
+        ]
+        picked = seen.gather(1, order)
+        uv = uv.gather(1, order.unsqueeze(-1).expand(-1, -1, -1, 2))
+        # keep half a pixel from the seams: bilinear reads must not mix neighbouring cameras
+        x = ((uv[..., 0] + 1) / 2).clamp(0.5 / width, 1 - 0.5 / width)
+        uv = torch.stack([(x + order) / cams * 2 - 1, uv[..., 1]], dim=-1)
+        sampled = F.grid_sample(
+            atlas, uv.to(atlas.dtype), padding_mode='border', align_corners=False
+        )
+        weight = picked / picked.sum(1, keepdim=True).clamp(min=1)
+        volume = (sampled * weight.unsqueeze(1).to(sampled.dtype)).sum(2)
+        volume = volume.reshape(batch, -1, *self.grid.shape)
+        rays = self.rays.to(volume.dtype).expand(batch, -1, -1, -1)
+        return self.collapse(torch.cat([volume, rays], dim=1))

@@ -1,0 +1,28 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Sigmoid focal loss without reduction, soft or hard targets."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def sigmoid_focal(
+    logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0
+) -> Tensor:
+    """Focal loss (Lin et al., 2017) of each element; mmdet's FocalLoss takes class indices and reduces.
+
+    Args:
+        logits: Any shape.
+        target: Same shape, 0 or 1.
+        alpha: Weight of the positives; negatives weigh 1 - alpha.
+        gamma: Focusing exponent.
+
+    Returns:
+        Same shape.
+    """
+    prob = logits.sigmoid()
+    wrong = prob * (1 - target) + (1 - prob) * target
+    balance = alpha * target + (1 - alpha) * (1 - target)
+    raw = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
+    return balance * wrong**gamma * raw

@@ -47,5 +47,4 @@ model = dict(
         num_queries=900,
         num_layers=6,
     ),
-    regulariser=None,
 )

@@ -35,5 +35,4 @@ model = dict(
     track_head=dict(
         type='NexusTrackHead', channels=channels, bev_grid=bev_grid, grid=bev_grid, num_blocks=1
     ),
-    regulariser=None,
 )

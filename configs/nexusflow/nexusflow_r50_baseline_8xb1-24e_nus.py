@@ -1,0 +1,51 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+# nuScenes, ResNet-50: map labels from Boston only, track labels from Singapore only, nothing added.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/dataset_clips.py',
+    '../_base_/model_r50.py',
+    '../_base_/schedule_24e.py',
+]
+data_root = '{{$NEXUSFLOW_DATA_ROOT:data/nuscenes}}'
+image_hw = (256, 704)
+train_info, val_info = 'nexusflow_infos_train.pkl', 'nexusflow_infos_val.pkl'
+load_images = dict(type='NexusLoadMultiViewImages', reduce=2)
+train_pipeline = [
+    load_images,
+    dict(
+        type='NexusImageAug',
+        size_hw=image_hw,
+        scale_range=(0.95, 1.25),
+        crop_left_range=(0.0, 1.0),
+        colour=dict(brightness=32, contrast=0.5, saturation=0.5, hue_deg=18),
+    ),
+    dict(type='NexusPackClip'),
+]
+test_pipeline = [
+    load_images,
+    dict(type='NexusImageAug', size_hw=image_hw, deterministic=True),
+    dict(type='NexusPackClip'),
+]
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        data_root=data_root,
+        ann_file=train_info,
+        supervision=dict(type='ByLocation', map=['boston-*'], track=['singapore-*']),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    num_workers=4, dataset=dict(data_root=data_root, ann_file=val_info, pipeline=test_pipeline)
+)
+test_dataloader = val_dataloader
+# Queenstown and Holland Village are in Singapore too; cities of the official val split by splits.json
+val_evaluator = [
+    dict(type='NexusMapMetric', ann_file=f'{data_root}/{val_info}'),
+    dict(type='NexusTrackMetric', data_root=data_root, version='v1.0-trainval', eval_set='val'),
+]
+test_evaluator = val_evaluator
+default_hooks = dict(checkpoint=dict(by_epoch=True, interval=1))
+log_processor = dict(by_epoch=True)

@@ -1,5 +1,5 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Camera features to BEV by pushing: every pixel spreads its feature over a depth distribution (LSS, Philion and Fidler, 2020)."""
+"""Camera features to BEV by pushing: a pixel spreads its feature over depths (LSS, Philion and Fidler, 2020)."""
 
 from __future__ import annotations
 

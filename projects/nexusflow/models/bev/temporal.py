@@ -1,5 +1,5 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Temporal fusion: the previous frame's BEV, warped by the ego's motion, beside the current one (BEVDet4D, Huang and Huang, 2022)."""
+"""Temporal fusion: the previous BEV, warped by ego motion, beside the current one (BEVDet4D, Huang and Huang, 2022)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,198 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Clips of consecutive key frames with the tasks they are labelled for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet3d.registry import DATASETS, TRANSFORMS
+from mmengine.dataset import BaseDataset
+
+from nexusflow.datasets.clips import cut_clips, scene_runs
+from nexusflow.datasets.frames import TRACK_CLASSES, FrameSpec
+from nexusflow.datasets.info_file import Info, load_info
+from nexusflow.geometry.vector_map import MAP_CLASSES
+from nexusflow.supervision.partition import SampleKey, build_rule
+
+_CHECKS = ('scene', 'all', 'off')
+
+
+@DATASETS.register_module()
+class NexusClipDataset(BaseDataset):
+    """Training: clips of ``clip_length`` consecutive key frames of one scene. Test: single frames.
+
+    An item is what the pipeline makes of ``{'frames': [frame, ...]}`` (see
+    :class:`nexusflow.datasets.frames.FrameSpec`). Labels of every task are always present;
+    ``tasks`` of each frame says which may be used in training.
+
+    Args:
+        data_root: Folder that the image paths start from.
+        ann_file: Info file; relative to ``data_root`` or absolute.
+        pipeline: Transforms of a clip.
+        clip_length: Frames per training clip.
+        clip_stride: Step between the starts of a scene's clips.
+        supervision: Rule that gives each sample its labelled tasks, e.g.
+            ``dict(type='ByLocation', map=['boston-*'], track=['singapore-*'])``; None: all tasks.
+        tasks: Names of the tasks.
+        track_classes: Object classes, in the order of their labels.
+        map_classes: Map classes, in the order of their labels.
+        num_points: Points per map element.
+        track_range_m: (x_min, y_min, x_max, y_max) within which box centres are kept.
+        check_images: Look at start-up whether images exist: of one sample per scene (``'scene'``),
+            of ``'all'`` samples or ``'off'``.
+        test_mode: One frame per item, in scene order.
+        **kwargs: Of mmengine's ``BaseDataset``.
+
+    Raises:
+        FileNotFoundError: Data root, info file or an image is missing.
+        ValueError: The info file, a class name, the supervision rule or ``clip_length`` does not
+            fit.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        ann_file: str,
+        pipeline: Sequence[Mapping[str, Any] | Callable[[dict[str, Any]], Any]] = (),
+        clip_length: int = 3,
+        clip_stride: int = 1,
+        supervision: Mapping[str, Any] | None = None,
+        tasks: Sequence[str] = ('map', 'track'),
+        track_classes: Sequence[str] = TRACK_CLASSES,
+        map_classes: Sequence[str] = MAP_CLASSES,
+        num_points: int = 20,
+        track_range_m: Sequence[float] = (-51.2, -51.2, 51.2, 51.2),
+        check_images: str = 'scene',
+        test_mode: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if not Path(data_root).is_dir():
+            raise FileNotFoundError(
+                f'data_root {data_root} is missing: set it to the folder of the data set, '
+                'or make one with tools/make_world.py'
+            )
+        if check_images not in _CHECKS:
+            raise ValueError(f"check_images is '{check_images}', it must be one of {_CHECKS}")
+        self.tasks = tuple(tasks)
+        self._rule = build_rule(supervision, self.tasks)
+        self._check = check_images
+        self._clip_length = 1 if test_mode else clip_length
+        self._clip_stride = 1 if test_mode else clip_stride
+        self._labels = {
+            'track_classes': tuple(track_classes),
+            'map_classes': tuple(map_classes),
+            'num_points': num_points,
+            'track_range_m': tuple(track_range_m),
+        }
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            data_prefix={},
+            pipeline=[TRANSFORMS.build(t) if isinstance(t, Mapping) else t for t in pipeline],
+            test_mode=test_mode,
+            **kwargs,
+        )
+
+    def full_init(self) -> None:
+        """Read the info file, assign the tasks, cut the clips and check the images."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        samples = [self.get_data_info(i) for i in range(self.num_samples)]
+        self._runs = scene_runs(samples)
+        self._scene_tokens = [s['scene_token'] for s in samples]
+        self.sample_tasks = self._assign_tasks(samples)
+        if not self.test_mode:
+            self._check_labels(samples)
+        self._check_files(samples)
+        self.set_clip_length(self._clip_length)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Read the info file; called by ``full_init``."""
+        info: Info = load_info(self.ann_file)
+        meta = info['metainfo']
+        self.spec = FrameSpec(
+            data_root=Path(self.data_root), map_range_m=tuple(meta['map_range_m']), **self._labels
+        )
+        self._metainfo.update(
+            meta,
+            classes=self.spec.track_classes,
+            track_classes=self.spec.track_classes,
+            map_classes=self.spec.map_classes,
+            locations=tuple(sorted({s['location'] for s in info['data_list']})),
+        )
+        return list(info['data_list'])
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the info file, however many clips they make."""
+        return len(self.data_address) if self.serialize_data else len(self.data_list)
+
+    @property
+    def item_scenes(self) -> list[str]:
+        """Scene token of each item, for the scene-whole sampler."""
+        return [self._scene_tokens[first] for first in self._clips[:, 0]]
+
+    def set_clip_length(self, clip_length: int) -> None:
+        """Cut the samples into clips of another length; data loaders must be made anew after.
+
+        Raises:
+            ValueError: No scene has that many consecutive key frames.
+        """
+        clips = cut_clips(self._runs, clip_length, self._clip_stride)
+        if len(clips) == 0:
+            longest = max((len(run) for run in self._runs), default=0)
+            raise ValueError(
+                f'clip_length is {clip_length}, but {self.ann_file} has no more than {longest} '
+                'consecutive key frames in a scene; use a smaller clip_length'
+            )
+        self._clip_length, self._clips = clip_length, clips
+
+    def prepare_data(self, idx: int) -> Any:
+        """Make one item.
+
+        Args:
+            idx: Index of the clip.
+
+        Returns:
+            What the pipeline makes of the clip.
+        """
+        frames = [
+            self.spec.frame(self.get_data_info(int(i)), self.sample_tasks[int(i)])
+            for i in self._clips[idx]
+        ]
+        return self.pipeline({'frames': frames})
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def _assign_tasks(self, samples: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+        keys = [SampleKey(s['token'], s['scene_name'], s['location']) for s in samples]
+        return self._rule.assign(keys)
+
+    def _check_labels(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """A sample that a rule calls labelled must have those labels in the file."""
+        for i, (sample, tasks) in enumerate(zip(samples, self.sample_tasks, strict=True)):
+            no_map = 'map' in tasks and sample['map_vectors'] is None
+            no_ids = 'track' in tasks and bool((sample['instance_ids'] < 0).any())
+            if no_map or no_ids:
+                key, task = ('map_vectors', 'map') if no_map else ('instance_ids', 'track')
+                raise ValueError(
+                    f"{self.ann_file}: data_list[{i}]['{key}'] is unknown, but supervision labels "
+                    f"the sample for '{task}'; convert the data set with tools/create_data.py"
+                )
+
+    def _check_files(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        if self._check == 'off':
+            return
+        chosen = samples if self._check == 'all' else [samples[run.start] for run in self._runs]
+        for sample in chosen:
+            for name, camera in sample['images'].items():
+                path = self.spec.data_root / camera['img_path']
+                if not path.is_file():
+                    raise FileNotFoundError(
+                        f"image {path} ({name} of sample '{sample['token']}') is missing: "
+                        'check data_root, or unpack the images again'
+                    )

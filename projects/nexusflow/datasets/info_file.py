@@ -1,0 +1,248 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""The info file: one split's samples with cameras, boxes and map vectors.
+
+A pickle of plain containers and numpy arrays, read through an unpickler that can build nothing
+else, so that an info file from elsewhere cannot run code.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SCHEMA = 'nexusflow'
+SCHEMA_VERSION = 1
+FRAME = 'lidar'
+
+CATEGORIES = (
+    'car',
+    'truck',
+    'trailer',
+    'bus',
+    'construction_vehicle',
+    'bicycle',
+    'motorcycle',
+    'pedestrian',
+    'traffic_cone',
+    'barrier',
+)
+"""nuScenes' detection classes in mmdet3d's order; ``labels`` index into this."""
+
+CAMERAS = (
+    'CAM_FRONT',
+    'CAM_FRONT_RIGHT',
+    'CAM_FRONT_LEFT',
+    'CAM_BACK',
+    'CAM_BACK_LEFT',
+    'CAM_BACK_RIGHT',
+)
+
+Info = dict[str, Any]
+
+_META_KEYS = ('version', 'split', 'categories', 'map_classes', 'map_range_m')
+_SAMPLE_SHAPES = {
+    'ego2global': (4, 4),
+    'lidar2ego': (4, 4),
+    'boxes': (None, 7),
+    'velocity': (None, 2),
+    'labels': (None,),
+    'instance_ids': (None,),
+    'num_pts': (None,),
+    'visibility': (None,),
+}
+_SAMPLE_KEYS = (
+    'token',
+    'scene_token',
+    'scene_name',
+    'frame_idx',
+    'prev',
+    'next',
+    'timestamp_us',
+    'time_s',
+    'location',
+    'images',
+    'instance_tokens',
+    'map_vectors',
+    *_SAMPLE_SHAPES,
+)
+_CAMERA_SHAPES = {'cam2img': (3, 3), 'cam2ego': (4, 4), 'lidar2cam': (4, 4)}
+_CAMERA_KEYS = ('img_path', 'width', 'height', *_CAMERA_SHAPES)
+
+_ADMITTED = {
+    ('collections', 'OrderedDict'),
+    ('_codecs', 'encode'),
+    ('numpy', 'ndarray'),
+    ('numpy', 'dtype'),
+    ('numpy.core.multiarray', '_reconstruct'),
+    ('numpy.core.multiarray', 'scalar'),
+    ('numpy.core.numeric', '_frombuffer'),
+}
+_ADMITTED_BUILTINS = {'set', 'frozenset', 'complex', 'slice', 'bytearray', 'range'}
+
+
+class InfoFileError(ValueError):
+    """An info file that cannot be used; the message names the file, the field and the mend."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Builds containers and numpy arrays, nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        old_name = module.replace('numpy._core', 'numpy.core')
+        plain = module == 'builtins' and name in _ADMITTED_BUILTINS
+        if not plain and (old_name, name) not in _ADMITTED:
+            raise pickle.UnpicklingError(f'it contains a {module}.{name}, which is not plain data')
+        if np.lib.NumpyVersion(np.__version__) < '2.0.0':
+            return super().find_class(old_name, name)
+        return super().find_class(old_name.replace('numpy.core', 'numpy._core'), name)
+
+
+def load_plain(path: Path) -> Any:
+    """Read a pickle of plain containers and numpy arrays.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        InfoFileError: The file is truncated, no pickle, or holds anything but plain data.
+    """
+    data = path.read_bytes()
+    try:
+        return _PlainUnpickler(io.BytesIO(data)).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError) as e:
+        raise InfoFileError(
+            f'{path}: cannot be read as an info file: {e}; make it again with tools/create_data.py'
+        ) from e
+
+
+def save_plain(path: Path, content: Any) -> None:
+    """Write a pickle so that the file is either complete or not there.
+
+    Args:
+        path: The file; its folder must exist.
+        content: Plain containers and numpy arrays.
+    """
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with temporary.open('wb') as f:
+            pickle.dump(content, f, protocol=4)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_info(path: str | Path) -> Info:
+    """Read an info file and check it against the schema.
+
+    mmdet3d's own nuScenes infos (schema 1.x: no scenes, instance ids and maps) are converted in
+    memory.
+
+    Args:
+        path: The file.
+
+    Returns:
+        ``{'metainfo': {...}, 'data_list': [...]}``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InfoFileError: It is broken, or of another schema, schema version or frame.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'info file {path} is missing: make it with '
+            f'tools/create_data.py nuscenes --root-path {path.parent} --version <version>'
+        )
+    info = load_plain(path)
+    if not isinstance(info, dict) or not {'metainfo', 'data_list'} <= info.keys():
+        raise InfoFileError(
+            f"{path}: an info file is a dict with 'metainfo' and 'data_list'; "
+            'make it with tools/create_data.py'
+        )
+    if 'schema' not in info['metainfo'] and 'info_version' in info['metainfo']:
+        from nexusflow.datasets.mmdet3d_info import convert_mmdet3d_info
+
+        info = convert_mmdet3d_info(info, path)
+    check_info(info, path)
+    return info
+
+
+def save_info(path: str | Path, info: Info) -> None:
+    """Check an info against the schema and write it atomically.
+
+    Raises:
+        InfoFileError: The info does not follow the schema.
+    """
+    check_info(info, Path(path))
+    save_plain(Path(path), info)
+
+
+def check_info(info: Info, path: Path) -> None:
+    """Check metainfo and every sample against the schema.
+
+    Args:
+        info: Content of the file.
+        path: Named in the errors.
+
+    Raises:
+        InfoFileError: The first fault: file, field and mend.
+    """
+    meta = info['metainfo']
+    mend = 'make it again with tools/create_data.py'
+    expected = {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION, 'frame': FRAME}
+    for key, value in expected.items():
+        if meta.get(key) != value:
+            raise InfoFileError(
+                f"{path}: metainfo['{key}'] is {meta.get(key)!r}, this version of nexusflow reads "
+                f'{value!r}; {mend}'
+            )
+    for key in _META_KEYS:
+        if key not in meta:
+            raise InfoFileError(f"{path}: metainfo['{key}'] is missing; {mend}")
+    for i, sample in enumerate(info['data_list']):
+        fault = _sample_fault(sample)
+        if fault:
+            raise InfoFileError(f'{path}: data_list[{i}]{fault}; {mend}')
+
+
+def _sample_fault(sample: Mapping[str, Any]) -> str | None:
+    missing = [key for key in _SAMPLE_KEYS if key not in sample]
+    if missing:
+        return f"['{missing[0]}'] is missing"
+    fault = _shape_fault(sample, _SAMPLE_SHAPES)
+    if fault:
+        return fault
+    sizes = {key: len(sample[key]) for key, shape in _SAMPLE_SHAPES.items() if shape[0] is None}
+    sizes['instance_tokens'] = len(sample['instance_tokens'])
+    if len(set(sizes.values())) > 1:
+        return f': one entry per box is needed, got {sizes}'
+    for name, camera in sample['images'].items():
+        missing = [key for key in _CAMERA_KEYS if key not in camera]
+        fault = f"['{missing[0]}'] is missing" if missing else _shape_fault(camera, _CAMERA_SHAPES)
+        if fault:
+            return f"['images']['{name}']{fault}"
+    return None
+
+
+def _shape_fault(
+    record: Mapping[str, Any], shapes: Mapping[str, tuple[int | None, ...]]
+) -> str | None:
+    for key, shape in shapes.items():
+        got = np.shape(record[key])
+        fits = len(got) == len(shape) and all(
+            s is None or s == g for s, g in zip(shape, got, strict=True)
+        )
+        if not fits:
+            return f"['{key}'] has shape {got}, expected {shape}"
+    return None

@@ -1,0 +1,282 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""A data set in nuScenes format -> one info file per split.
+
+Scenes are converted in parallel; each finished scene is a shard in a temporary folder whose name
+contains a fingerprint of the tables, the maps and the settings. A killed conversion goes on from
+its shards; a shard of other inputs or a broken one is not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from nexusflow.datasets.info_file import (
+    CAMERAS,
+    CATEGORIES,
+    FRAME,
+    SCHEMA,
+    SCHEMA_VERSION,
+    InfoFileError,
+    load_info,
+    load_plain,
+    save_info,
+    save_plain,
+)
+from nexusflow.datasets.nuscenes_splits import splits_of
+from nexusflow.datasets.nuscenes_tables import NuScenesTables, SceneTables, check_version
+from nexusflow.geometry.boxes import boxes_to_lidar, velocity_to_lidar
+from nexusflow.geometry.frames import invert_rigid
+from nexusflow.geometry.map_expansion import load_map_expansion
+from nexusflow.geometry.vector_map import MAP_CLASSES, MapIndex
+
+MAP_RANGE_M = (-15.0, -30.0, 15.0, 30.0)
+"""Default patch of the map vectors: MapTR's 30 m x 60 m, lidar frame."""
+
+_CODE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ConvertSpec:
+    """What to convert.
+
+    Attributes:
+        root: Data root.
+        version: Folder of the tables.
+        out_dir: Folder of the info files.
+        map_range_m: (x_min, y_min, x_max, y_max) of the map patch, lidar frame, metres.
+        with_maps: False leaves ``map_vectors`` None.
+    """
+
+    root: Path
+    version: str
+    out_dir: Path
+    map_range_m: tuple[float, float, float, float] = MAP_RANGE_M
+    with_maps: bool = True
+
+    def fingerprint(self) -> str:
+        """Digest of the settings and of name, size and time of every input file."""
+        inputs = [*(self.root / self.version).glob('*.json')]
+        if self.with_maps:
+            inputs += (self.root / 'maps' / 'expansion').glob('*.json')
+        stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(inputs)]
+        key = [SCHEMA_VERSION, _CODE_VERSION, self.version, self.map_range_m, self.with_maps, stats]
+        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+    def info_path(self, split: str) -> Path:
+        """Path of a split's info file."""
+        return self.out_dir / f'nexusflow_infos_{split}.pkl'
+
+
+def convert(
+    spec: ConvertSpec, workers: int = 1, force: bool = False, progress: bool = True
+) -> dict[str, Path]:
+    """Write the info files of all splits of a version.
+
+    Args:
+        spec: What to convert.
+        workers: Processes.
+        force: Convert again even when the files are there and up to date.
+        progress: Show a progress bar.
+
+    Returns:
+        Split name -> info file.
+
+    Raises:
+        FileNotFoundError: Data root, version, table or map expansion is missing.
+        ValueError: A table is broken.
+    """
+    check_version(spec.root, spec.version)
+    splits = splits_of(spec.root, spec.version)
+    mark = spec.fingerprint()
+    spec.out_dir.mkdir(parents=True, exist_ok=True)
+    paths = {split: spec.info_path(split) for split in splits}
+    stale = [split for split in splits if force or not _is_current(paths[split], mark)]
+    if not stale:
+        return paths
+    shards = spec.out_dir / f'.nexusflow_convert_{spec.version}_{mark}'
+    if force and shards.exists():
+        shutil.rmtree(shards)
+    shards.mkdir(exist_ok=True)
+    names = sorted({name for split in stale for name in splits[split]})
+    todo = [name for name in names if _load_shard(shards, name, mark) is None]
+    if todo:
+        _convert_scenes(spec, todo, shards, mark, workers, progress)
+    for split in stale:
+        save_info(paths[split], _merge(spec, split, splits[split], shards, mark))
+    for folder in spec.out_dir.glob(f'.nexusflow_convert_{spec.version}_*'):
+        shutil.rmtree(folder)
+    return paths
+
+
+def scene_samples(
+    scene: SceneTables, map_index: MapIndex | None, map_range_m: Sequence[float]
+) -> list[dict[str, Any]]:
+    """Make one scene's samples of the info file.
+
+    Args:
+        scene: The scene's arrays.
+        map_index: Its city's map; None leaves ``map_vectors`` None.
+        map_range_m: Patch of the map vectors.
+
+    Returns:
+        Samples in time order; ``instance_ids`` are filled in when the scenes are merged.
+    """
+    lidar2global = scene.ego2global @ scene.lidar2ego
+    lidar2cam = (
+        invert_rigid(scene.cam2ego) @ invert_rigid(scene.cam_ego2global) @ lidar2global[:, None]
+    )
+    box_pose = lidar2global[scene.frame]
+    boxes = boxes_to_lidar(scene.boxes, box_pose).astype(np.float32)
+    velocity = velocity_to_lidar(scene.velocity, box_pose).astype(np.float32)
+    tokens = ['', *scene.sample_tokens, '']
+    bounds = np.searchsorted(scene.frame, np.arange(len(scene.sample_tokens) + 1))
+    samples = []
+    for f, token in enumerate(scene.sample_tokens):
+        own = slice(bounds[f], bounds[f + 1])
+        samples.append(
+            {
+                'token': token,
+                'scene_token': scene.token,
+                'scene_name': scene.name,
+                'frame_idx': f,
+                'prev': tokens[f],
+                'next': tokens[f + 2],
+                'timestamp_us': int(scene.timestamps_us[f]),
+                'time_s': float(scene.timestamps_us[f] - scene.timestamps_us[0]) * 1e-6,
+                'location': scene.location,
+                'ego2global': scene.ego2global[f],
+                'lidar2ego': scene.lidar2ego[f],
+                'images': _images(scene, lidar2cam, f),
+                'boxes': boxes[own],
+                'velocity': velocity[own],
+                'labels': scene.labels[own],
+                'instance_tokens': scene.instance_tokens[own],
+                'num_pts': scene.num_pts[own],
+                'visibility': scene.visibility[own],
+                'map_vectors': _map_vectors(map_index, lidar2global[f], map_range_m),
+            }
+        )
+    return samples
+
+
+def _images(scene: SceneTables, lidar2cam: np.ndarray, f: int) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            'img_path': scene.image_paths[f][c],
+            'cam2img': scene.cam2img[f, c],
+            'cam2ego': scene.cam2ego[f, c],
+            'lidar2cam': lidar2cam[f, c],
+            'width': int(scene.image_wh[f, c, 0]),
+            'height': int(scene.image_wh[f, c, 1]),
+        }
+        for c, name in enumerate(CAMERAS)
+    }
+
+
+def _map_vectors(
+    index: MapIndex | None, lidar2global: np.ndarray, map_range_m: Sequence[float]
+) -> dict[str, list[np.ndarray]] | None:
+    if index is None:
+        return None
+    lines = index.extract(lidar2global, map_range_m)
+    return {name: [line.astype(np.float32) for line in lines[name]] for name in MAP_CLASSES}
+
+
+def _convert_scenes(
+    spec: ConvertSpec, names: Sequence[str], shards: Path, mark: str, workers: int, progress: bool
+) -> None:
+    tables = NuScenesTables(spec.root, spec.version, names)
+    jobs = ((spec, tables.scene(name), shards, mark) for name in names)
+    with tqdm(total=len(names), desc='scenes', unit='scene', disable=not progress) as bar:
+        for _ in _run(jobs, workers):
+            bar.update()
+
+
+def _run(jobs: Iterator[tuple[Any, ...]], workers: int) -> Iterator[None]:
+    if workers <= 1:
+        yield from map(_convert_scene, jobs)
+        return
+    method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn'
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from pool.map(_convert_scene, jobs)
+
+
+def _convert_scene(job: tuple[ConvertSpec, SceneTables, Path, str]) -> None:
+    spec, scene, shards, mark = job
+    index = None
+    if spec.with_maps:
+        path = spec.root / 'maps' / 'expansion' / f'{scene.location}.json'
+        index = _map_index(path, path.stat().st_mtime_ns if path.exists() else 0)
+    samples = scene_samples(scene, index, spec.map_range_m)
+    repaired = index.num_repaired if index else {}
+    content = {'fingerprint': mark, 'samples': samples, 'repaired': {scene.location: repaired}}
+    save_plain(shards / f'{scene.name}.pkl', content)
+
+
+@lru_cache(maxsize=8)
+def _map_index(path: Path, modified_ns: int) -> MapIndex:
+    """One index per city and process; a file that has changed is read again."""
+    return MapIndex(load_map_expansion(path))
+
+
+def _load_shard(shards: Path, name: str, mark: str) -> Mapping[str, Any] | None:
+    """A finished scene, or None when it is absent, broken or of other inputs."""
+    path = shards / f'{name}.pkl'
+    if not path.is_file():
+        return None
+    try:
+        shard = load_plain(path)
+    except InfoFileError:
+        return None
+    usable = isinstance(shard, dict) and shard.get('fingerprint') == mark
+    return shard if usable else None
+
+
+def _merge(
+    spec: ConvertSpec, split: str, names: Sequence[str], shards: Path, mark: str
+) -> dict[str, Any]:
+    ids: dict[str, int] = {}
+    samples: list[dict[str, Any]] = []
+    repaired: dict[str, dict[str, int]] = {}
+    for name in names:
+        shard = _load_shard(shards, name, mark)
+        if shard is None:
+            raise InfoFileError(f'{shards / name}.pkl vanished during the conversion; run it again')
+        samples += shard['samples']
+        repaired.update(shard['repaired'])
+    for s in samples:
+        own = [ids.setdefault(token, len(ids)) for token in s['instance_tokens']]
+        s['instance_ids'] = np.array(own, dtype=np.int64)
+    meta = {
+        'schema': SCHEMA,
+        'schema_version': SCHEMA_VERSION,
+        'frame': FRAME,
+        'version': spec.version,
+        'split': split,
+        'categories': list(CATEGORIES),
+        'map_classes': list(MAP_CLASSES),
+        'map_range_m': list(spec.map_range_m),
+        'repaired_polygons': repaired,
+        'fingerprint': mark,
+    }
+    return {'metainfo': meta, 'data_list': samples}
+
+
+def _is_current(path: Path, mark: str) -> bool:
+    try:
+        return load_info(path)['metainfo'].get('fingerprint') == mark
+    except (FileNotFoundError, InfoFileError):
+        return False

@@ -1,0 +1,7 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""What stands between mmengine's runner and the package; its import makes checkpoints readable."""
+
+from . import compat
+from .hooks import AtomicLocalBackend, NexusCheckpointHook, NexusSeedHook
+
+__all__ = ['AtomicLocalBackend', 'NexusCheckpointHook', 'NexusSeedHook', 'compat']

@@ -1,0 +1,98 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""What tools/train.py and tools/test.py share: mmdet3d's flags, and the runner that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+METRIC_OF_TASK = {'map': 'NexusMapMetric', 'track': 'NexusTrackMetric'}
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that training and testing have in common."""
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
+    parser.add_argument('--ceph', action='store_true', help='read the data from ceph storage')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config: nested.key=value, list.0.key=value, key="[a,b]"',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config file and apply the common flags.
+
+    The work dir is the flag's, else the config's, else ``./work_dirs/<name of the config>``.
+    Without a GPU, processes talk over gloo.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    if args.ceph:
+        from mmdet3d.utils import replace_ceph_backend
+
+        cfg = replace_ceph_backend(cfg)
+    cfg.launcher = args.launcher
+    if not torch.cuda.is_available():
+        cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('./work_dirs', Path(args.config).stem)
+    return cfg
+
+
+def require_checkpoint(path: str) -> str:
+    """The path of a checkpoint, which must exist if it is local.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    if '://' not in path and not os.path.isfile(path):
+        raise FileNotFoundError(f"checkpoint '{path}' does not exist; give an existing .pth file")
+    return path
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The default runner, or the one that the config's ``runner_type`` names."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def select_evaluators(evaluators: dict | Sequence[dict], task: str) -> list[dict]:
+    """Drop the evaluators of the other tasks.
+
+    Args:
+        evaluators: ``test_evaluator`` of a config.
+        task: 'all', or a key of ``METRIC_OF_TASK``.
+
+    Returns:
+        The remaining ones; those of no task, such as ``DumpResults``, always remain.
+
+    Raises:
+        ValueError: If the config has no evaluator for ``task``.
+    """
+    evaluators = [evaluators] if isinstance(evaluators, dict) else list(evaluators)
+    if task == 'all':
+        return evaluators
+    wanted = METRIC_OF_TASK[task]
+    kinds = [evaluator['type'].split('.')[-1] for evaluator in evaluators]
+    if wanted not in kinds:
+        raise ValueError(
+            f"--task {task}: the config's test_evaluator has no {wanted}, only {kinds}; "
+            'add one or choose another task'
+        )
+    others = set(METRIC_OF_TASK.values()) - {wanted}
+    return [e for e, kind in zip(evaluators, kinds, strict=True) if kind not in others]

@@ -1,0 +1,297 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""The official nuScenes tracking evaluation, unmodified, called for any eval set.
+
+``nuscenes.eval.tracking.evaluate.TrackingEval`` with the configuration ``tracking_nips_2019``
+gives every number. Around it: the tables are loaded once per process, the printing is silenced, a
+submission without boxes scores instead of raising, and a score of zero comes with its reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import read_json, write_json
+
+__all__ = [
+    'TrackingResult',
+    'check_eval_set',
+    'evaluate_tracking',
+    'load_tables',
+    'tokens_of_eval_set',
+]
+
+_NEEDED = {
+    'nuscenes': 'nuscenes-devkit>=1.2,<2',
+    'motmetrics': 'motmetrics==1.4.0',
+    'pandas': 'pandas>=2',
+}
+_OUT_OF_RANGE_M = 1e6
+_tables: dict[tuple[str, str, float], Any] = {}
+
+
+@dataclass(frozen=True)
+class TrackingResult:
+    """Scores of one eval set.
+
+    Attributes:
+        metrics: ``AMOTA``, ``AMOTP``, ``MOTA``, ``RECALL``, ``IDS``, ``FP``, ``FN`` ... and
+            ``AMOTA_<class>``, as the devkit defines them: counts are sums over classes except
+            ``GT``, which is a mean.
+            NaN: no ground truth of that class.
+        reason: Why AMOTA is 0; None when it is not.
+        summary: The devkit's ``metrics_summary``: every metric of every class, the configuration,
+            the time.
+    """
+
+    metrics: dict[str, float]
+    reason: str | None
+    summary: dict[str, Any]
+
+
+def require_devkit() -> None:
+    """Check that the official evaluation can run.
+
+    Raises:
+        ImportError: A package is missing or too old; the message says what to install. (The devkit
+            itself raises ``unittest.SkipTest``, which a test runner takes for a skipped test.)
+    """
+    for module, requirement in _NEEDED.items():
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ImportError(
+                f"the official tracking evaluation needs {module}: pip install '{requirement}'"
+            ) from error
+    splits = importlib.import_module('nuscenes.utils.splits')
+    if not hasattr(splits, 'get_scenes_of_custom_split'):
+        raise ImportError(
+            'nuscenes-devkit is too old to evaluate custom splits:'
+            f" pip install '{_NEEDED['nuscenes']}'"
+        )
+
+
+def load_tables(data_root: str | Path, version: str) -> Any:
+    """The devkit's ``NuScenes`` object, loaded once per process.
+
+    Args:
+        data_root: Root folder of the data set.
+        version: Folder of the tables, e.g. ``'v1.0-trainval'``.
+
+    Returns:
+        The tables; shared, so they must not be changed. Tables which were written anew are loaded
+        anew.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+    require_devkit()
+    folder = Path(data_root) / version
+    if not (folder / 'sample.json').is_file():
+        raise FileNotFoundError(
+            f'{folder}: no nuScenes tables (sample.json); set data_root to the folder that'
+            f" holds them in '{version}', or set version to one of the folders in {data_root}"
+        )
+    stamp = max(table.stat().st_mtime for table in folder.glob('*.json'))
+    key = (str(Path(data_root).resolve()), version, stamp)
+    if key not in _tables:
+        from nuscenes import NuScenes
+
+        _tables.clear()
+        _tables[key] = NuScenes(version=version, dataroot=str(data_root), verbose=False)
+    return _tables[key]
+
+
+def check_eval_set(data_root: str | Path, version: str, eval_set: str) -> None:
+    """Check cheaply, at the start of a run, that an eval set exists.
+
+    Raises:
+        ValueError: It is neither predefined by the devkit nor in
+            ``<data_root>/<version>/splits.json``.
+    """
+    require_devkit()
+    from nuscenes.utils.splits import is_predefined_split
+
+    if is_predefined_split(eval_set):
+        return
+    path = Path(data_root) / version / 'splits.json'
+    known = sorted(read_json(path)) if path.is_file() else []
+    if eval_set not in known:
+        raise ValueError(
+            f'{path}: no eval set {eval_set!r}; it holds {known}. Name one of those, a predefined'
+            ' split (val, mini_val ...), or add the list of scene names to the file'
+        )
+
+
+def tokens_of_eval_set(data_root: str | Path, version: str, eval_set: str) -> list[str]:
+    """Tokens of the samples of an eval set, in the order of the tables."""
+    check_eval_set(data_root, version, eval_set)
+    from nuscenes.utils.splits import get_scenes_of_split
+
+    tables = load_tables(data_root, version)
+    scenes = set(get_scenes_of_split(eval_set, tables))
+    wanted = {scene['token'] for scene in tables.scene if scene['name'] in scenes}
+    return [sample['token'] for sample in tables.sample if sample['scene_token'] in wanted]
+
+
+def evaluate_tracking(
+    submission: Mapping[str, Any],
+    data_root: str | Path,
+    version: str,
+    eval_set: str,
+    out_dir: str | Path | None = None,
+) -> TrackingResult:
+    """Score a submission officially.
+
+    Args:
+        submission: Content of a tracking submission; it may hold more samples than the eval set.
+        data_root: Root folder of the data set.
+        version: Folder of the tables, e.g. ``'v1.0-trainval'``.
+        eval_set: A predefined split (``'val'``) or a key of ``<data_root>/<version>/splits.json``.
+        out_dir: Where ``metrics_summary.json`` and ``metrics_details.json`` are written; nowhere
+            by default.
+
+    Returns:
+        The scores. Without any box they are the devkit's worst values: AMOTA 0, AMOTP 2, FN all.
+
+    Raises:
+        ImportError: The devkit or motmetrics is missing.
+        ValueError: Unknown eval set, samples without a prediction, or no annotated box in the eval
+            set.
+    """
+    tokens = tokens_of_eval_set(data_root, version, eval_set)
+    missing = [token for token in tokens if token not in submission['results']]
+    if missing:
+        raise ValueError(
+            f'tracking submission: {len(missing)} of {len(tokens)} samples of {eval_set!r} are'
+            f' missing, e.g. {missing[0]}; a sample without boxes must be there with an empty list'
+        )
+    results = {token: submission['results'][token] for token in tokens}
+    num_boxes = sum(map(len, results.values()))
+    if not num_boxes:
+        results[tokens[0]] = [_box_out_of_range(tokens[0])]
+    with tempfile.TemporaryDirectory() as folder, _quiet(), _shared_tables():
+        path = Path(folder) / 'submission.json'
+        path.write_text(json.dumps({'meta': submission['meta'], 'results': results}))
+        judge, metrics, details = _run_devkit(path, str(data_root), version, eval_set)
+    summary = metrics.serialize() | {'meta': dict(submission['meta'])}
+    reason = None
+    if not summary['amota'] > 0:
+        reason = f'{eval_set}: {_why_zero(num_boxes, judge, details)}'
+    if out_dir is not None:
+        write_json(Path(out_dir) / 'metrics_summary.json', _without_nan(summary), indent=2)
+        write_json(Path(out_dir) / 'metrics_details.json', _without_nan(details.serialize()))
+    return TrackingResult(_flat(summary), reason, summary)
+
+
+def _run_devkit(path: Path, data_root: str, version: str, eval_set: str) -> tuple[Any, Any, Any]:
+    """Run the official evaluation; gives the TrackingEval, its metrics and its curves."""
+    from nuscenes.eval.common.config import config_factory
+    from nuscenes.eval.tracking.evaluate import TrackingEval
+
+    try:
+        judge = TrackingEval(
+            config=config_factory('tracking_nips_2019'),
+            result_path=str(path),
+            eval_set=eval_set,
+            output_dir=str(path.parent),
+            nusc_version=version,
+            nusc_dataroot=data_root,
+            verbose=False,
+        )
+    except Exception as error:
+        if 'Invalid box type' not in str(error):
+            raise
+        raise ValueError(
+            f'{data_root}: eval set {eval_set!r} has no annotated box of a tracking class, so'
+            ' there is nothing to judge; name another eval set'
+        ) from error
+    return judge, *judge.evaluate()
+
+
+def _box_out_of_range(token: str) -> dict[str, Any]:
+    """A box that the devkit's range filter removes; without any box it would fail."""
+    return {
+        'sample_token': token,
+        'translation': [_OUT_OF_RANGE_M, _OUT_OF_RANGE_M, 0.0],
+        'size': [1.0, 1.0, 1.0],
+        'rotation': [1.0, 0.0, 0.0, 0.0],
+        'velocity': [0.0, 0.0],
+        'tracking_id': 'none',
+        'tracking_name': 'car',
+        'tracking_score': 0.0,
+    }
+
+
+def _why_zero(num_boxes: int, judge: Any, details: Any) -> str:
+    """Say in words why AMOTA is zero."""
+    if not num_boxes:
+        return 'no boxes were submitted: too little training, or too high score thresholds'
+    near = sum(len(b) for frames in judge.tracks_pred.values() for b in frames.values())
+    if not near:
+        return f'all {num_boxes} boxes lie outside the range of their class (40 m or 50 m)'
+    curves = [details[name] for name in judge.cfg.class_names]
+    if all(np.isnan(curve.confidence).all() for curve in curves):
+        return (
+            f'{near} boxes in range, but no class reaches a recall of {judge.cfg.min_recall:g}'
+            f' within {judge.cfg.dist_th_tp:g} m of the ground truth'
+        )
+    return (
+        f'{near} boxes in range, but false positives and switches outweigh the matches'
+        ' at every recall'
+    )
+
+
+def _flat(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The summary's numbers under upper-case names, and AMOTA of each class."""
+    labels = summary['label_metrics']
+    out = {name.upper(): float(summary[name]) for name in labels}
+    return out | {f'AMOTA_{name}': float(value) for name, value in labels['amota'].items()}
+
+
+def _without_nan(content: Any) -> Any:
+    """Nested containers with NaN (which JSON has not) replaced by None."""
+    if isinstance(content, Mapping):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and np.isnan(content) else content
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Swallow what the devkit and its libraries print; errors pass."""
+    sink = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(sink),
+        contextlib.redirect_stderr(sink),
+    ):
+        warnings.simplefilter('ignore')
+        yield
+
+
+@contextlib.contextmanager
+def _shared_tables() -> Iterator[None]:
+    """Let TrackingEval, which loads the tables in its constructor, take those of this process."""
+
+    def take(version: str, dataroot: str, verbose: bool = False) -> Any:
+        del verbose
+        return load_tables(dataroot, version)
+
+    module = importlib.import_module('nuscenes.eval.tracking.evaluate')
+    original, module.NuScenes = module.NuScenes, take
+    try:
+        yield
+    finally:
+        module.NuScenes = original

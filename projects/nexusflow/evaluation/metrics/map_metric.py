@@ -1,0 +1,89 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Chamfer AP of vector maps as an mmengine metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet3d.registry import METRICS
+
+from nexusflow.datasets.info_file import load_info
+
+from ..functional.chamfer_ap import MODES, MapLines
+from ..functional.map_results import evaluate_map, ground_truth_lines, write_map_results
+from .arrays import map_arrays
+from .token_metric import TokenMetric
+
+__all__ = ['NexusMapMetric']
+
+
+@METRICS.register_module()
+class NexusMapMetric(TokenMetric):
+    """Chamfer average precision, whole and per location.
+
+    Reads ``pred_map`` (labels, scores, pts_m in the lidar frame) of the data samples. Gives
+    ``map/mAP``, ``map/AP_<class>``, and the same under ``map/<location>/``. NaN: no ground truth
+    of that class there.
+
+    Args:
+        ann_file: Info file with the true maps, absolute or relative to ``data_root``.
+        data_root: Folder of the data set.
+        map_classes: Classes that the labels mean; those of the info file by default.
+        mode: ``'maptr'``, ``'maptr_gated'`` or ``'streammapnet'``; see
+            ``functional/chamfer_ap.py``.
+        out_file: Where the predictions are written as JSON; nowhere by default.
+        prefix: First part of the metric names.
+        collect_device: ``'cpu'`` or ``'gpu'``: how processes exchange results.
+
+    Raises:
+        ValueError: Unknown mode or class.
+    """
+
+    default_prefix = 'map'
+
+    def __init__(
+        self,
+        ann_file: str,
+        data_root: str = '',
+        map_classes: Sequence[str] | None = None,
+        mode: str = 'maptr',
+        out_file: str | None = None,
+        prefix: str | None = None,
+        collect_device: str = 'cpu',
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if mode not in MODES:
+            raise ValueError(f'NexusMapMetric: unknown mode {mode!r}; known: {sorted(MODES)}')
+        self.ann_file = str(Path(data_root) / ann_file)
+        self.mode = mode
+        self.out_file = out_file
+        info = load_info(self.ann_file)
+        known = list(info['metainfo']['map_classes'])
+        self.map_classes = list(map_classes or known)
+        unknown = sorted(set(self.map_classes) - set(known))
+        if unknown:
+            raise ValueError(f'{self.ann_file}: no map class {unknown}; it has {known}')
+        self._truth = ground_truth_lines(info['data_list'], self.map_classes, self.ann_file)
+        self._locations = {s['token']: s['location'] for s in info['data_list']}
+
+    def extract(self, sample: Mapping[str, Any]) -> MapLines:
+        """The predicted lines of one sample."""
+        return map_arrays(sample['pred_map'])
+
+    def score(self, results: Mapping[str, MapLines]) -> dict[str, float]:
+        """AP over the data set and over each location."""
+        predicted = list((self.dataset_meta or {}).get('map_classes', self.map_classes))
+        if predicted != self.map_classes:
+            raise ValueError(
+                f'NexusMapMetric: the data set labels {predicted}, the metric judges'
+                f' {self.map_classes}; give the metric the same map_classes'
+            )
+        if self.out_file is not None:
+            write_map_results(self.out_file, results, self.map_classes)
+        tables = evaluate_map(results, self._truth, self.map_classes, self.mode, self._locations)
+        metrics = tables.pop('all').flat()
+        for location, table in tables.items():
+            metrics |= {f'{location}/{name}': value for name, value in table.flat().items()}
+        return metrics

@@ -1,0 +1,146 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""From a task's feature, whatever its structure, to a vector of fixed length: g_i of the paper.
+
+All of them end in a normalisation without parameters. A surrogate can therefore not make tasks
+agree by shrinking its vectors, and the weight of the alignment means the same for every task.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ['BEVAggregator', 'QueryAggregator', 'VectorAggregator', 'mlp']
+
+
+def mlp(in_dim: int, hidden: int, out_dim: int) -> nn.Sequential:
+    """Two linear layers, and a normalisation of the result: (..., in_dim) -> (..., out_dim)."""
+    return nn.Sequential(
+        nn.Linear(in_dim, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, out_dim),
+        nn.LayerNorm(out_dim, elementwise_affine=False),
+    )
+
+
+class VectorAggregator(nn.Module):
+    """A vector -> a vector, by a small network.
+
+    Args:
+        in_channels: Length C of the feature.
+        dim: Length D of the embedding.
+    """
+
+    def __init__(self, in_channels: int, dim: int) -> None:
+        super().__init__()
+        self.project = mlp(in_channels, dim, dim)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(B, C) -> (B, D)."""
+        embedding: Tensor = self.project(feature)
+        return embedding
+
+
+class QueryAggregator(nn.Module):
+    """A set of queries -> a vector, by attention pooling.
+
+    Each head weighs the queries by a learned score; the heads' means are joined by a small network.
+    The result does not depend on the order of the set.
+
+    Args:
+        in_channels: Length C of a query.
+        dim: Length D of the embedding.
+        num_heads: Number of pooling heads.
+    """
+
+    def __init__(self, in_channels: int, dim: int, num_heads: int = 4) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(in_channels)
+        self.score = nn.Linear(in_channels, num_heads)
+        self.project = mlp(num_heads * in_channels, dim, dim)
+
+    def forward(self, feature: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Pool a set.
+
+        Args:
+            feature: Queries (B, N, C).
+            padding_mask: (B, N), true where a query is padding; no query is padding if not given.
+
+        Returns:
+            (B, D). A sample without any query gets the embedding of the empty set, which is
+            learned.
+        """
+        feature = self.norm(feature)
+        score = self.score(feature)
+        if padding_mask is None:
+            weight = score.softmax(dim=1)
+        else:
+            hidden = padding_mask[..., None]
+            score = score.masked_fill(hidden, torch.finfo(score.dtype).min)
+            weight = score.softmax(dim=1).masked_fill(hidden, 0.0)
+        pooled = torch.einsum('bnh,bnc->bhc', weight, feature)
+        embedding: Tensor = self.project(pooled.flatten(1))
+        return embedding
+
+
+class BEVAggregator(nn.Module):
+    """A bird's-eye-view map -> a vector, by deformable attention.
+
+    The idea is Zhu et al.'s (2021, https://arxiv.org/abs/2010.04159), reimplemented. A few learned
+    queries look at the map's mean, choose sampling points around their own place on a regular grid,
+    and average what they find there. The map is read at these points only and projected
+    afterwards: of its size only the mean depends.
+
+    Args:
+        in_channels: Channels C of the map.
+        dim: Length D of the embedding.
+        grid: Queries per axis; there are ``grid ** 2``.
+        num_points: Sampling points of each query.
+    """
+
+    def __init__(self, in_channels: int, dim: int, grid: int = 4, num_points: int = 4) -> None:
+        super().__init__()
+        self.grid, self.num_points = grid, num_points
+        num_queries = grid**2
+        self.queries = nn.Parameter(torch.randn(num_queries, dim) / math.sqrt(dim))
+        self.context = nn.Linear(in_channels, dim)
+        self.offset = nn.Linear(dim, num_points * 2)
+        self.weight = nn.Linear(dim, num_points)
+        self.value = nn.Linear(in_channels, dim)
+        self.project = mlp(num_queries * dim, dim, dim)
+        centers = (torch.arange(grid) + 0.5) * (2.0 / grid) - 1.0
+        places = torch.stack(torch.meshgrid(centers, centers, indexing='xy'), dim=-1)
+        self.places: Tensor
+        self.register_buffer('places', places.reshape(num_queries, 1, 2), persistent=False)
+        self._spread_points()
+
+    def _spread_points(self) -> None:
+        """Start with the points half a cell around each place, so that they cover the map."""
+        angle = torch.arange(self.num_points) * (2.0 * math.pi / self.num_points) + 0.25 * math.pi
+        circle = torch.stack((angle.cos(), angle.sin()), dim=-1)
+        nn.init.normal_(self.offset.weight, std=0.01)
+        with torch.no_grad():
+            self.offset.bias.copy_(torch.atanh(0.5 * circle).flatten())
+
+    def sampling_points(self, query: Tensor) -> Tensor:
+        """Points (B, Q, P, 2) as x, y in [-1, 1] over the map, for queries (B, Q, D).
+
+        They lie at most one cell of the grid away from their query's place.
+        """
+        batch, num_queries, _ = query.shape
+        offset: Tensor = self.offset(query)
+        shift = torch.tanh(offset).view(batch, num_queries, self.num_points, 2)
+        return (self.places + shift * (2.0 / self.grid)).clamp(-1.0, 1.0)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D)."""
+        query = self.queries + self.context(feature.mean(dim=(2, 3)))[:, None]
+        points = self.sampling_points(query).to(feature.dtype)
+        sampled = F.grid_sample(feature, points, align_corners=False, padding_mode='border')
+        weight = self.weight(query).softmax(dim=-1)
+        pooled = torch.einsum('bcqp,bqp->bqc', sampled, weight.to(sampled.dtype))
+        embedding: Tensor = self.project((query + self.value(pooled)).flatten(1))
+        return embedding

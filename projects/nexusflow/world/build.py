@@ -1,0 +1,147 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Makes a whole world: road networks and traffic, then pictures, then tables.
+
+Both steps run over a pool of processes, first a job per road network (or log), then a job per
+scene. A job's result depends on the recipe and the seed only, and results are put in the order of
+the jobs, so the bytes do not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nexusflow.world.camera import nuscenes_like_rig
+from nexusflow.world.nuscenes_schema import Tables
+from nexusflow.world.nuscenes_writer import write_scene, write_tables
+from nexusflow.world.parts import NetworkJob, Part, build_part, merge_maps, plan_parts
+from nexusflow.world.render import SceneRenderer
+from nexusflow.world.scene import CityMap, SceneLog
+from nexusflow.world.spec import PRESETS, WorldSpec, preset
+from nexusflow.world.staging import RECORD_NAME, is_complete, staged_folder, write_json
+from nexusflow.world.styles import style_for
+from nexusflow.world.workers import run_jobs
+
+__all__ = ['PRESETS', 'WorldSpec', 'make_world', 'preset']
+
+_LIBRARIES = ('numpy', 'opencv-python-headless', 'shapely', 'eclipse-sumo')
+
+
+@dataclass(frozen=True)
+class _SceneJob:
+    root: Path
+    city_map: CityMap
+    scene: SceneLog
+    spec: WorldSpec
+    seed: int
+
+
+def make_world(
+    out: Path,
+    spec: WorldSpec,
+    seed: int,
+    workers: int,
+    progress: bool = True,
+    overwrite: bool = False,
+) -> bool:
+    """Writes a world in nuScenes format; complete, or not at all.
+
+    Args:
+        out: Data root to make. If it holds the same world already, nothing is done.
+        spec: The recipe.
+        seed: Decides everything that the recipe leaves open. Same seed, same bytes.
+        workers: Number of processes.
+        progress: Whether to show a progress bar over the samples.
+        overwrite: Whether to replace a world of another recipe at `out`.
+
+    Returns:
+        True if the world was made, False if it was there already.
+
+    Raises:
+        ValueError: If `workers` is not positive, or a source refuses the recipe.
+        FileExistsError: If `out` holds something else.
+        FileNotFoundError: If an Argoverse 2 log lacks a file.
+        RuntimeError: If SUMO is missing or fails, or a worker is killed.
+    """
+    if workers < 1:
+        raise ValueError(f'workers: at least 1, got {workers}')
+    out = Path(out).resolve()
+    record = _record(spec, seed)
+    if is_complete(out, record, overwrite):
+        return False
+    jobs = plan_parts(spec, seed)
+    with staged_folder(out) as root:
+        parts = _build_parts(jobs, workers, progress)
+        _write(root, parts, spec, seed, workers, progress)
+        write_json(root / RECORD_NAME, record)
+    return True
+
+
+def _build_parts(jobs: Sequence[NetworkJob], workers: int, progress: bool) -> list[Part]:
+    parts: dict[int, Part] = {}
+    with tqdm(total=len(jobs), desc='roads and traffic', disable=not progress) as bar:
+        for index, part in run_jobs(build_part, jobs, workers):
+            parts[index] = part
+            bar.update()
+    return [parts[i] for i in range(len(jobs))]
+
+
+def _write(
+    root: Path, parts: Sequence[Part], spec: WorldSpec, seed: int, workers: int, progress: bool
+) -> None:
+    jobs = [
+        _SceneJob(root, part.city_map, scene, spec, seed) for part in parts for scene in part.scenes
+    ]
+    jobs.sort(key=lambda job: job.scene.name)
+    scenes = [job.scene for job in jobs]
+    rows: dict[int, Tables] = {}
+    total = sum(len(scene.timestamps_us) for scene in scenes)
+    with tqdm(total=total, desc='six-camera samples', unit='', disable=not progress) as bar:
+        for index, tables in run_jobs(_render_scene, jobs, workers):
+            rows[index] = tables
+            bar.update(len(scenes[index].timestamps_us))
+    rig = nuscenes_like_rig(spec.image_size_wh)
+    maps = merge_maps([part.city_map for part in parts])
+    write_tables(root, rig, maps, scenes, [rows[i] for i in range(len(jobs))])
+
+
+def _render_scene(job: _SceneJob) -> Tables:
+    rig = nuscenes_like_rig(job.spec.image_size_wh)
+    style = style_for(job.scene.location, job.spec.domain_gap)
+    renderer = SceneRenderer(job.city_map, job.scene, rig, style, job.seed)
+    return write_scene(job.root, job.scene, rig, renderer)
+
+
+def _record(spec: WorldSpec, seed: int) -> dict[str, Any]:
+    """Content of `world.json`: all that decides the bytes; no path of this machine."""
+    recipe = asdict(spec)
+    recipe['av2_logs'] = [Path(log).name for log in spec.av2_logs]
+    recipe['image_size_wh'] = list(spec.image_size_wh)
+    return {
+        'schema': 'nexusflow-world',
+        'schema_version': 1,
+        'seed': seed,
+        'spec': recipe,
+        'code': _code_fingerprint(),
+        'libraries': {name: _version(name) for name in _LIBRARIES},
+    }
+
+
+def _code_fingerprint() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob('*.py')):
+        digest.update(path.name.encode() + b'\0' + path.read_bytes() + b'\0')
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ''

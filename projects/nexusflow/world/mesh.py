@@ -1,0 +1,161 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Shaded quadrilaterals: the material that everything above the ground is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexusflow.world.scene import NDArrayFloat
+
+Color = NDArrayFloat | Sequence[float]
+#: Corners of the six faces of a box, counter-clockwise seen from outside; corner i has bits (x, y, z) of i.
+_BOX_FACES = {
+    'front': (1, 3, 7, 5),
+    'rear': (2, 0, 4, 6),
+    'left': (3, 2, 6, 7),
+    'right': (0, 1, 5, 4),
+    'top': (4, 5, 7, 6),
+}
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Convex quadrilaterals in an object's own frame: x forward, y left, z up from the ground, metres.
+
+    Attributes:
+        quads: (F, 4, 3) corners, counter-clockwise seen from outside.
+        colors: (F, 3) BGR in [0, 255].
+        rank: (F,) painting order: low first.
+        axial_rank: (F,) added to the rank when the camera is in front of x = 0, subtracted when behind.
+        min_px: (F,) the face is left out when its object is lower in the image.
+        glow: (F,) 1 for lights, which ignore shading, else 0.
+    """
+
+    quads: NDArray[np.float32]
+    colors: NDArray[np.float32]
+    rank: NDArray[np.float32]
+    axial_rank: NDArray[np.float32]
+    min_px: NDArray[np.float32]
+    glow: NDArray[np.float32]
+
+    @classmethod
+    def concatenate(cls, meshes: Sequence[Mesh]) -> Mesh:
+        """All faces of several meshes, in order."""
+        parts = [MeshBuilder().build(), *meshes]
+        return cls(*(np.concatenate([getattr(m, f.name) for m in parts]) for f in fields(cls)))
+
+
+@dataclass
+class MeshBuilder:
+    """Collects faces; sizes are metres in the object's frame."""
+
+    _quads: list[NDArrayFloat] = field(default_factory=list)
+    _rows: list[tuple[float, ...]] = field(default_factory=list)
+
+    def quad(
+        self,
+        corners: NDArrayFloat | Sequence[Sequence[float]],
+        color: Color,
+        rank: float = 0.0,
+        axial_rank: float = 0.0,
+        min_px: float = 0.0,
+        glow: bool = False,
+    ) -> None:
+        """Adds one face; see ``Mesh`` for the arguments."""
+        self._quads.append(np.asarray(corners, dtype=np.float64))
+        self._rows.append((*color, rank, axial_rank, min_px, float(glow)))
+
+    def box(
+        self,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        z: tuple[float, float],
+        color: Color,
+        rank: float = 0.0,
+        axial_rank: float = 0.0,
+        min_px: float = 0.0,
+        top: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        roof: Color | None = None,
+    ) -> None:
+        """Adds a box, or a frustum; the underside, never seen, is left out.
+
+        Args:
+            x: Rear and front end.
+            y: Right and left end.
+            z: Lower and upper end.
+            color: Sides.
+            rank: See ``Mesh``.
+            axial_rank: See ``Mesh``.
+            min_px: See ``Mesh``.
+            top: How far the upper face is drawn in at the rear, at the front and at either side.
+            roof: Colour of the upper face; the sides' colour if not given.
+        """
+        rear, front, side = top
+        low = [(a, b, z[0]) for b in y for a in x]
+        high = [
+            (a, b, z[1]) for b in (y[0] + side, y[1] - side) for a in (x[0] + rear, x[1] - front)
+        ]
+        corners = np.array(low + high)
+        for name, index in _BOX_FACES.items():
+            paint = roof if name == 'top' and roof is not None else color
+            self.quad(corners[list(index)], paint, rank, axial_rank, min_px)
+
+    def decal_x(
+        self,
+        x: float,
+        y: tuple[float, float],
+        z: tuple[float, float],
+        color: Color,
+        facing: int,
+        rank: float = 1.0,
+        axial_rank: float = 0.0,
+        min_px: float = 14.0,
+        glow: bool = False,
+    ) -> None:
+        """Adds a rectangle in a plane across the length; ``facing`` +1 is seen from the front."""
+        corners = [(x, y[0], z[0]), (x, y[1], z[0]), (x, y[1], z[1]), (x, y[0], z[1])]
+        self.quad(corners[::facing], color, rank, axial_rank, min_px, glow)
+
+    def decal_y(
+        self,
+        x: tuple[float, float],
+        y: float,
+        z: tuple[float, float],
+        color: Color,
+        facing: int,
+        rank: float = 1.0,
+        axial_rank: float = 0.0,
+        min_px: float = 14.0,
+    ) -> None:
+        """Adds a rectangle in a plane along the length; ``facing`` +1 is seen from the left."""
+        corners = [(x[1], y, z[0]), (x[0], y, z[0]), (x[0], y, z[1]), (x[1], y, z[1])]
+        self.quad(corners[::facing], color, rank, axial_rank, min_px)
+
+    def wheel(
+        self, x: float, y: float, radius: float, facing: int, axial_rank: float = 0.0
+    ) -> None:
+        """Adds a dark wheel, seen from the side: a hexagon of two quadrilaterals and a hub."""
+        dark, hub = (28.0, 26.0, 26.0), (120.0, 118.0, 116.0)
+        half = radius * 0.5
+        for z_end in (0.0, 2 * radius):
+            corners = [
+                (x + radius, y, radius),
+                (x - radius, y, radius),
+                (x - half, y, z_end),
+                (x + half, y, z_end),
+            ]
+            # The upper half runs counter-clockwise seen from the left, the lower one clockwise.
+            order = facing if z_end else -facing
+            self.quad(corners[::order], dark, 2.0, axial_rank, 8.0)
+        span = (x - half * 0.8, x + half * 0.8)
+        self.decal_y(span, y, (radius * 0.6, radius * 1.4), hub, facing, 3.0, axial_rank, 40.0)
+
+    def build(self) -> Mesh:
+        """The collected faces."""
+        rows = np.array(self._rows, dtype=np.float32).reshape(-1, 7)
+        quads = np.array(self._quads, dtype=np.float32).reshape(-1, 4, 3)
+        return Mesh(quads, rows[:, :3], rows[:, 3], rows[:, 4], rows[:, 5], rows[:, 6])

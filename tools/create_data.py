@@ -1,0 +1,72 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Convert a data set to NexusFlow's info files.
+
+Example:
+    python tools/create_data.py nuscenes --root-path data/nuscenes --version v1.0-mini --workers 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('dataset', choices=['nuscenes'], help='format of the data set')
+    parser.add_argument('--root-path', '--root', type=Path, required=True, help='data root')
+    parser.add_argument(
+        '--version',
+        required=True,
+        help='v1.0-trainval, v1.0-mini, v1.0-world: folder of the tables',
+    )
+    parser.add_argument('--out-dir', type=Path, help='folder of the info files; default: data root')
+    parser.add_argument('--workers', type=int, default=2, help='processes')
+    parser.add_argument(
+        '--map-range',
+        type=float,
+        nargs=4,
+        default=(-15.0, -30.0, 15.0, 30.0),
+        metavar=('XMIN', 'YMIN', 'XMAX', 'YMAX'),
+        help='patch of the map vectors, lidar frame, metres',
+    )
+    parser.add_argument('--no-maps', action='store_true', help='convert without map vectors')
+    parser.add_argument('--force', action='store_true', help='convert again what is up to date')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Convert and report."""
+    args = parse_args()
+    from nexusflow.datasets.info_file import load_info
+    from nexusflow.datasets.nuscenes_converter import ConvertSpec, convert
+
+    spec = ConvertSpec(
+        root=args.root_path,
+        version=args.version,
+        out_dir=args.out_dir or args.root_path,
+        map_range_m=tuple(args.map_range),
+        with_maps=not args.no_maps,
+    )
+    start = time.perf_counter()
+    try:
+        paths = convert(spec, workers=args.workers, force=args.force)
+    except (FileNotFoundError, ValueError) as e:
+        sys.exit(f'error: {e}')
+    total = 0
+    for split, path in paths.items():
+        info = load_info(path)
+        total += len(info['data_list'])
+        print(f'{split}: {len(info["data_list"])} samples -> {path}')
+        for city, layers in info['metainfo']['repaired_polygons'].items():
+            if any(layers.values()):
+                print(f'  {city}: repaired invalid polygons: {layers}')
+    seconds = time.perf_counter() - start
+    print(f'{total} samples in {seconds:.1f} s: {total / seconds:.0f} samples/s')
+
+
+if __name__ == '__main__':
+    main()

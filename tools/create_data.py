@@ -51,21 +51,24 @@ def main() -> None:
         map_range_m=tuple(args.map_range),
         with_maps=not args.no_maps,
     )
-    start = time.perf_counter()
+    start, started_at = time.perf_counter(), time.time()
     try:
         paths = convert(spec, workers=args.workers, force=args.force)
     except (FileNotFoundError, ValueError) as e:
         sys.exit(f'error: {e}')
+    seconds = time.perf_counter() - start
     total = 0
     for split, path in paths.items():
         info = load_info(path)
-        total += len(info['data_list'])
-        print(f'{split}: {len(info["data_list"])} samples -> {path}')
+        count = len(info['data_list'])
+        made = path.stat().st_mtime >= started_at
+        total += count if made else 0
+        print(f'{split}: {count} samples {"->" if made else "up to date:"} {path}')
         for city, layers in info['metainfo']['repaired_polygons'].items():
             if any(layers.values()):
                 print(f'  {city}: repaired invalid polygons: {layers}')
-    seconds = time.perf_counter() - start
-    print(f'{total} samples in {seconds:.1f} s: {total / seconds:.0f} samples/s')
+    if total:
+        print(f'{total} samples in {seconds:.1f} s: {total / seconds:.0f} samples/s')
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet3d.registry import DATASETS, MODELS
 from mmengine.config import Config, DictAction
@@ -110,7 +111,7 @@ def prediction_record(
                 'score': scores[i],
                 'track_id': ids[i],
                 'xyz_lwh_yaw': arrays.boxes[i].round(4).tolist(),
-                'velocity': arrays.velocity[i].round(4).tolist(),
+                'velocity': np.nan_to_num(arrays.velocity[i]).round(4).tolist(),
             }
             for i in range(len(labels))
         ],

@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-from pathlib import Path
+import math
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
@@ -20,13 +18,14 @@ from nexusflow.engine.cli import (
     require_checkpoint,
     select_evaluators,
 )
+from nexusflow.evaluation.functional.files import write_json
 
 
 def parse_args() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='test config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or a work dir: its latest')
     parser.add_argument(
         '--task', choices=[*METRIC_OF_TASK, 'all'], default='all', help='which task is evaluated'
     )
@@ -69,14 +68,6 @@ def enable_tta(cfg: Config) -> None:
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 
-def write_json(metrics: dict, path: Path) -> None:
-    """Write the metrics, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'{path.name}.tmp')
-    unfinished.write_text(json.dumps(metrics, indent=2, sort_keys=True), encoding='utf-8')
-    os.replace(unfinished, path)
-
-
 def main() -> None:
     """Test."""
     args = parse_args()
@@ -89,7 +80,8 @@ def main() -> None:
         enable_tta(cfg)
     metrics = build_runner(cfg).test()
     if args.metrics_out and is_main_process():
-        write_json(metrics, Path(args.metrics_out))
+        finite = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+        write_json(args.metrics_out, finite, indent=2)
 
 
 if __name__ == '__main__':

@@ -10,15 +10,17 @@ model = dict(
         type='mmdet.ResNet',
         depth=18,
         base_channels=16,
-        num_stages=4,
-        out_indices=(1, 2, 3),
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        out_indices=(0, 1, 2),
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=False,
         style='pytorch',
     ),
     img_neck=dict(
         type='SECONDFPN',
-        in_channels=[32, 64, 128],
+        in_channels=[16, 32, 64],
         out_channels=[channels // 3] * 3,
         upsample_strides=[1, 2, 4],
     ),
@@ -31,8 +33,15 @@ model = dict(
         max_cameras=1,
     ),
     temporal=dict(type='NexusTemporalFusion', channels=channels, grid=bev_grid, kernel_size=1),
-    map_head=dict(type='NexusMapHead', channels=channels, bev_grid=bev_grid, grid=map_grid),
+    map_head=dict(
+        type='NexusMapHead', channels=channels, bev_grid=bev_grid, grid=map_grid, num_layers=1
+    ),
     track_head=dict(
-        type='NexusTrackHead', channels=channels, bev_grid=bev_grid, grid=bev_grid, num_blocks=1
+        type='NexusTrackHead',
+        channels=channels,
+        bev_grid=bev_grid,
+        grid=bev_grid,
+        num_layers=1,
+        num_blocks=1,
     ),
 )

@@ -119,6 +119,14 @@ def test_metainfo_and_clip_length(make):
         dataset.set_clip_length(6)
 
 
+def test_lazy_and_partial_data_sets(make):
+    assert len(make(clip_length=2, lazy_init=True)) == 7
+    assert make(test_mode=True, lazy_init=True).item_scenes[-1] == 'scene-right-1'
+    few = make(clip_length=2, indices=5, serialize_data=False)
+    assert len(few) == 3 and len(few[2]['data_samples']) == 2
+    assert make(test_mode=True, indices=[4, 6]).item_scenes == ['scene-right-1'] * 2
+
+
 def test_collate_and_workers(make):
     loader = DataLoader(make(clip_length=2), 2, collate_fn=pseudo_collate, num_workers=1)
     batch = next(iter(loader))

@@ -18,13 +18,16 @@ def run(monkeypatch, *arguments):
 
 
 def test_converts_and_reports(nuscenes_root, tmp_path, monkeypatch, capsys):
-    run(
-        monkeypatch,
+    arguments = (
         *('nuscenes', '--root', nuscenes_root, '--version', 'v1.0-world'),
         *('--out-dir', tmp_path, '--workers', 2, '--map-range', -10, -10, 10, 10),
     )
+    run(monkeypatch, *arguments)
     out = capsys.readouterr().out
     assert 'world_train: 9 samples' in out and 'samples/s' in out
+    run(monkeypatch, *arguments)
+    again = capsys.readouterr().out
+    assert 'world_train: 9 samples up to date' in again and 'samples/s' not in again
     info = load_info(tmp_path / 'nexusflow_infos_world_val.pkl')
     assert info['metainfo']['map_range_m'] == [-10, -10, 10, 10]
 

@@ -2,7 +2,11 @@
 """Conversion against the devkit, and its safety against kills."""
 
 import json
+import multiprocessing
+import os
+import pickle
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from nexusflow.datasets import nuscenes_converter
 from nexusflow.datasets.info_file import CAMERAS, CATEGORIES, load_info, load_plain
 from nexusflow.datasets.nuscenes_converter import ConvertSpec, convert
 from nexusflow.geometry.boxes import boxes_to_global, velocity_to_global
+from nexusflow.geometry.map_expansion import load_map_expansion
 
 VERSION = 'v1.0-world'
 
@@ -141,6 +146,22 @@ def test_map_vectors(info):
     np.testing.assert_array_equal(ring[0], ring[-1])
 
 
+def test_map_layers_are_the_devkits(nuscenes_root):
+    from nuscenes.map_expansion.map_api import NuScenesMap
+
+    city = NuScenesMap(str(nuscenes_root), 'boston-seaport')
+    path = nuscenes_root / 'maps' / 'expansion' / 'boston-seaport.json'
+    layers = load_map_expansion(path)
+    records = [*city.road_segment, *city.lane]
+    assert len(layers.road_surface) == len(records) == 3
+    for ours, record in zip(layers.road_surface, records, strict=True):
+        assert ours.equals(city.extract_polygon(record['polygon_token']))
+    assert layers.ped_crossings[0].equals(
+        city.extract_polygon(city.ped_crossing[0]['polygon_token'])
+    )
+    assert layers.dividers[0].equals(city.extract_line(city.road_divider[0]['line_token']))
+
+
 def test_instance_ids_are_unique_per_object(info):
     pairs = {
         (t, int(i))
@@ -181,6 +202,41 @@ def test_goes_on_from_finished_scenes_only(nuscenes_root, info_dir, tmp_path, mo
     paths = convert(spec, progress=False)
     assert calls == ['left-1', 'left-2', 'right-1']
     assert not shards_of(spec).exists()
+    for path in paths.values():
+        assert_same(load_info(path), load_info(info_dir / path.name))
+
+
+def _convert_until_killed(spec, num_writes):
+    """Convert, and be killed with half of a file written."""
+    original = pickle.dump
+    written = []
+
+    def dump(content, file, protocol):
+        written.append(1)
+        if len(written) == num_writes:
+            file.write(pickle.dumps(content, protocol)[:5000])
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(content, file, protocol)
+
+    pickle.dump = dump
+    convert(spec, progress=False)
+
+
+@pytest.mark.parametrize('num_writes', [2, 5])
+def test_killed_in_the_middle_of_a_write(nuscenes_root, info_dir, tmp_path, num_writes):
+    """The second write is a scene's shard, the fifth the second info file."""
+    spec = spec_of(nuscenes_root, tmp_path)
+    child = multiprocessing.get_context('fork').Process(
+        target=_convert_until_killed, args=(spec, num_writes)
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert len(list(tmp_path.rglob('.*.tmp'))) == 1
+    assert len(list(tmp_path.glob('*.pkl'))) == (num_writes == 5)
+    paths = convert(spec, progress=False)
+    assert sorted(tmp_path.iterdir()) == sorted(paths.values())
     for path in paths.values():
         assert_same(load_info(path), load_info(info_dir / path.name))
 

@@ -71,6 +71,14 @@ def test_task_without_a_judge_is_named():
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="checkpoint '.*no.pth' does not exist; give"):
         require_checkpoint(str(tmp_path / 'no.pth'))
+    with pytest.raises(FileNotFoundError, match='holds no checkpoint; train first'):
+        require_checkpoint(str(tmp_path))
     assert require_checkpoint('s3://bucket/x.pth') == 's3://bucket/x.pth'
     with pytest.raises(FileNotFoundError, match=r'no\.py'):
         load_config(parse(tmp_path / 'no.py'))
+
+
+def test_a_work_dir_stands_for_its_latest_checkpoint(tmp_path):
+    (tmp_path / 'iter_5.pth').touch()
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_5.pth'))
+    assert require_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_5.pth')

@@ -48,7 +48,9 @@ def scene_tables(scene, location, offset):
         rows['ego_pose'].append(pose | {'rotation': [1.0, 0.0, 0.0, 0.0]})
         data = {'token': f'lidar-{token}', 'sample_token': token, 'is_key_frame': True, **common}
         data |= {'calibrated_sensor_token': 'lidar', 'ego_pose_token': pose['token']}
-        rows['sample_data'].append(data | {'fileformat': 'pcd', 'height': 0, 'width': 0, 'filename': ''})
+        rows['sample_data'].append(
+            data | {'fileformat': 'pcd', 'height': 0, 'width': 0, 'filename': ''}
+        )
     rows['sample_annotation'] = []
     for k, (category, x, y) in enumerate(OBJECTS):
         names = [f'{scene}-{k}-{i}' for i in range(NUM_FRAMES)]

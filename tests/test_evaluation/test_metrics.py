@@ -177,7 +177,7 @@ def track_metric(world, **kwargs):
 
 
 def test_track_metric_scores_truth_as_one_whole_and_per_city(small_world, tmp_path):
-    metric = track_metric(small_world, out_dir=str(tmp_path / 'out'))
+    metric = track_metric(small_world, out_dir=str(tmp_path / 'out'), workers=2)
     metric.dataset_meta = {'track_classes': TRACK_CLASSES}
     evaluator = Evaluator(metric)
     evaluator.process(list(track_samples(small_world)))

@@ -12,6 +12,7 @@ import pytest
 
 from nexusflow.evaluation.functional.official_tracking import (
     check_eval_set,
+    evaluate_eval_sets,
     evaluate_tracking,
     load_tables,
     tokens_of_eval_set,
@@ -56,6 +57,20 @@ def test_cities_are_scored_apart_from_one_submission(small_world):
     other = score(small_world, only_boston, 'small_singapore')
     assert other.metrics['AMOTA'] == 0.0
     assert 'small_singapore: no boxes' in other.reason
+
+
+def test_workers_change_nothing(small_world, tmp_path):
+    names = ['small_val', 'small_boston', 'small_singapore']
+    alone, side_by_side = (
+        evaluate_eval_sets(
+            small_world.truth, small_world.root, small_world.version, names, tmp_path / str(n), n
+        )
+        for n in (1, 2)
+    )
+    assert list(alone) == list(side_by_side) == names
+    for name in names:
+        assert side_by_side[name].metrics == pytest.approx(alone[name].metrics, nan_ok=True, abs=0)
+        assert (tmp_path / '2' / name / 'metrics_summary.json').is_file()
 
 
 def test_no_boxes_gives_zero_and_the_reason(small_world):
@@ -107,7 +122,9 @@ def test_samples_of_an_eval_set(small_world):
 def test_missing_samples_are_named(small_world):
     part = copy.deepcopy(small_world.truth)
     del part['results']['two-4']
-    with pytest.raises(ValueError, match=r"1 of 12 samples of 'small_val' are missing, e\.g\. two-4"):
+    with pytest.raises(
+        ValueError, match=r"1 of 12 samples of 'small_val' are missing, e\.g\. two-4"
+    ):
         score(small_world, part)
 
 

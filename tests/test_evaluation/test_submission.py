@@ -58,7 +58,13 @@ def test_fields_follow_the_official_format():
     """A car 10 m ahead of a lidar that looks along global +y: no turn between the frames."""
     box = np.array([[0.0, 10.0, -1.0, 4.5, 1.9, 1.6, np.pi / 2]])
     given = SampleTracks(
-        's', box, np.array([[0.0, 3.0]]), ['car'], np.array([0.5]), [7], make_rigid(np.eye(3), [5, 5, 2])
+        's',
+        box,
+        np.array([[0.0, 3.0]]),
+        ['car'],
+        np.array([0.5]),
+        [7],
+        make_rigid(np.eye(3), [5, 5, 2]),
     )
     (out,) = to_submission({'t': given})['results']['t']
     assert out['translation'] == [5.0, 15.0, 1.0]

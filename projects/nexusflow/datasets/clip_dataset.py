@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdet3d.registry import DATASETS, TRANSFORMS
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, force_full_init
 
 from nexusflow.datasets.clips import cut_clips, scene_runs
 from nexusflow.datasets.frames import TRACK_CLASSES, FrameSpec
@@ -99,15 +99,19 @@ class NexusClipDataset(BaseDataset):
         """Read the info file, assign the tasks, cut the clips and check the images."""
         if self._fully_initialized:
             return
-        super().full_init()
-        samples = [self.get_data_info(i) for i in range(self.num_samples)]
-        self._runs = scene_runs(samples)
-        self._scene_tokens = [s['scene_token'] for s in samples]
-        self.sample_tasks = self._assign_tasks(samples)
+        self.data_list = self.load_data_list()
+        if self._indices is not None:
+            self.data_list = self._get_unserialized_subset(self._indices)
+        self._runs = scene_runs(self.data_list)
+        self._scene_tokens = [s['scene_token'] for s in self.data_list]
+        self.sample_tasks = self._assign_tasks(self.data_list)
         if not self.test_mode:
-            self._check_labels(samples)
-        self._check_files(samples)
+            self._check_labels(self.data_list)
+        self._check_files(self.data_list)
         self.set_clip_length(self._clip_length)
+        if self.serialize_data:
+            self.data_bytes, self.data_address = self._serialize_data()
+        self._fully_initialized = True
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Read the info file; called by ``full_init``."""
@@ -126,11 +130,7 @@ class NexusClipDataset(BaseDataset):
         return list(info['data_list'])
 
     @property
-    def num_samples(self) -> int:
-        """Samples of the info file, however many clips they make."""
-        return len(self.data_address) if self.serialize_data else len(self.data_list)
-
-    @property
+    @force_full_init
     def item_scenes(self) -> list[str]:
         """Scene token of each item, for the scene-whole sampler."""
         return [self._scene_tokens[first] for first in self._clips[:, 0]]
@@ -165,10 +165,12 @@ class NexusClipDataset(BaseDataset):
         ]
         return self.pipeline({'frames': frames})
 
+    @force_full_init
     def __len__(self) -> int:
         return len(self._clips)
 
     def _assign_tasks(self, samples: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+        """Labelled tasks of each sample, by the rule."""
         keys = [SampleKey(s['token'], s['scene_name'], s['location']) for s in samples]
         return self._rule.assign(keys)
 
@@ -185,6 +187,7 @@ class NexusClipDataset(BaseDataset):
                 )
 
     def _check_files(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """The images that ``check_images`` asks for must exist."""
         if self._check == 'off':
             return
         chosen = samples if self._check == 'all' else [samples[run.start] for run in self._runs]

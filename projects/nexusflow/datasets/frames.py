@@ -89,6 +89,7 @@ class FrameSpec:
         return {'boxes': boxes.astype(np.float64), 'labels': labels[keep], 'instance_ids': ids}
 
     def _map(self, sample: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Map elements, resampled and held within the patch."""
         vectors = sample['map_vectors'] or {}
         lines = [(i, v) for i, name in enumerate(self.map_classes) for v in vectors.get(name, [])]
         x0, y0, x1, y1 = self.map_range_m
@@ -115,6 +116,7 @@ def in_range(xy: np.ndarray, range_m: Sequence[float]) -> np.ndarray:
 
 
 def _check_names(key: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse names that are not known."""
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(f"{key}: unknown class '{unknown[0]}'; known are {', '.join(known)}")

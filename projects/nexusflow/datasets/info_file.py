@@ -7,14 +7,28 @@ else, so that an info file from elsewhere cannot run code.
 
 from __future__ import annotations
 
-import io
-import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from nexusflow.datasets.plain_pickle import InfoFileError, load_plain, save_plain
+
+__all__ = [
+    'CAMERAS',
+    'CATEGORIES',
+    'FRAME',
+    'SCHEMA',
+    'SCHEMA_VERSION',
+    'Info',
+    'InfoFileError',
+    'check_info',
+    'load_info',
+    'load_plain',
+    'save_info',
+    'save_plain',
+]
 
 SCHEMA = 'nexusflow'
 SCHEMA_VERSION = 1
@@ -73,73 +87,6 @@ _SAMPLE_KEYS = (
 )
 _CAMERA_SHAPES = {'cam2img': (3, 3), 'cam2ego': (4, 4), 'lidar2cam': (4, 4)}
 _CAMERA_KEYS = ('img_path', 'width', 'height', *_CAMERA_SHAPES)
-
-_ADMITTED = {
-    ('collections', 'OrderedDict'),
-    ('_codecs', 'encode'),
-    ('numpy', 'ndarray'),
-    ('numpy', 'dtype'),
-    ('numpy.core.multiarray', '_reconstruct'),
-    ('numpy.core.multiarray', 'scalar'),
-    ('numpy.core.numeric', '_frombuffer'),
-}
-_ADMITTED_BUILTINS = {'set', 'frozenset', 'complex', 'slice', 'bytearray', 'range'}
-
-
-class InfoFileError(ValueError):
-    """An info file that cannot be used; the message names the file, the field and the mend."""
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Builds containers and numpy arrays, nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        old_name = module.replace('numpy._core', 'numpy.core')
-        plain = module == 'builtins' and name in _ADMITTED_BUILTINS
-        if not plain and (old_name, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f'it contains a {module}.{name}, which is not plain data')
-        if np.lib.NumpyVersion(np.__version__) < '2.0.0':
-            return super().find_class(old_name, name)
-        return super().find_class(old_name.replace('numpy.core', 'numpy._core'), name)
-
-
-def load_plain(path: Path) -> Any:
-    """Read a pickle of plain containers and numpy arrays.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What the file holds.
-
-    Raises:
-        InfoFileError: The file is truncated, no pickle, or holds anything but plain data.
-    """
-    data = path.read_bytes()
-    try:
-        return _PlainUnpickler(io.BytesIO(data)).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError) as e:
-        raise InfoFileError(
-            f'{path}: cannot be read as an info file: {e}; make it again with tools/create_data.py'
-        ) from e
-
-
-def save_plain(path: Path, content: Any) -> None:
-    """Write a pickle so that the file is either complete or not there.
-
-    Args:
-        path: The file; its folder must exist.
-        content: Plain containers and numpy arrays.
-    """
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('wb') as f:
-            pickle.dump(content, f, protocol=4)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_info(path: str | Path) -> Info:
@@ -217,6 +164,7 @@ def check_info(info: Info, path: Path) -> None:
 
 
 def _sample_fault(sample: Mapping[str, Any]) -> str | None:
+    """What is wrong with a sample, starting with the field; None when nothing is."""
     missing = [key for key in _SAMPLE_KEYS if key not in sample]
     if missing:
         return f"['{missing[0]}'] is missing"
@@ -238,6 +186,7 @@ def _sample_fault(sample: Mapping[str, Any]) -> str | None:
 def _shape_fault(
     record: Mapping[str, Any], shapes: Mapping[str, tuple[int | None, ...]]
 ) -> str | None:
+    """The first array whose shape is not the expected one (None: any size)."""
     for key, shape in shapes.items():
         got = np.shape(record[key])
         fits = len(got) == len(shape) and all(

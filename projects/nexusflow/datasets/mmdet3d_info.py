@@ -64,6 +64,7 @@ def convert_mmdet3d_info(info: Info, path: Path) -> Info:
 
 
 def _sample(sample: Mapping[str, Any], i: int, names: list[str], path: Path) -> dict[str, Any]:
+    """One sample; objects of other classes are left out."""
     known = [CATEGORIES.index(n) if n in CATEGORIES else -1 for n in names]
     objects = [o for o in sample.get('instances', []) if known[o['bbox_label_3d']] >= 0]
     n = len(objects)
@@ -94,6 +95,7 @@ def _sample(sample: Mapping[str, Any], i: int, names: list[str], path: Path) -> 
 
 
 def _camera(camera: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """One camera; its image lies beside the info file or in the usual folder."""
     beside = (path.parent / camera['img_path']).is_file()
     return {
         'img_path': camera['img_path'] if beside else f'samples/{name}/{camera["img_path"]}',

@@ -23,7 +23,6 @@ import numpy as np
 from tqdm import tqdm
 
 from nexusflow.datasets.info_file import (
-    CAMERAS,
     CATEGORIES,
     FRAME,
     SCHEMA,
@@ -34,10 +33,10 @@ from nexusflow.datasets.info_file import (
     save_info,
     save_plain,
 )
+from nexusflow.datasets.nuscenes_samples import scene_samples
+from nexusflow.datasets.nuscenes_scene import SceneTables
 from nexusflow.datasets.nuscenes_splits import splits_of
-from nexusflow.datasets.nuscenes_tables import NuScenesTables, SceneTables, check_version
-from nexusflow.geometry.boxes import boxes_to_lidar, velocity_to_lidar
-from nexusflow.geometry.frames import invert_rigid
+from nexusflow.datasets.nuscenes_tables import NuScenesTables, check_version
 from nexusflow.geometry.map_expansion import load_map_expansion
 from nexusflow.geometry.vector_map import MAP_CLASSES, MapIndex
 
@@ -86,7 +85,7 @@ def convert(
 
     Args:
         spec: What to convert.
-        workers: Processes.
+        workers: Processes. Only one conversion may run on an output folder at a time.
         force: Convert again even when the files are there and up to date.
         progress: Show a progress bar.
 
@@ -117,86 +116,16 @@ def convert(
         save_info(paths[split], _merge(spec, split, splits[split], shards, mark))
     for folder in spec.out_dir.glob(f'.nexusflow_convert_{spec.version}_*'):
         shutil.rmtree(folder)
+    for path in paths.values():
+        for leftover in spec.out_dir.glob(f'.{path.name}.*.tmp'):
+            leftover.unlink()
     return paths
-
-
-def scene_samples(
-    scene: SceneTables, map_index: MapIndex | None, map_range_m: Sequence[float]
-) -> list[dict[str, Any]]:
-    """Make one scene's samples of the info file.
-
-    Args:
-        scene: The scene's arrays.
-        map_index: Its city's map; None leaves ``map_vectors`` None.
-        map_range_m: Patch of the map vectors.
-
-    Returns:
-        Samples in time order; ``instance_ids`` are filled in when the scenes are merged.
-    """
-    lidar2global = scene.ego2global @ scene.lidar2ego
-    lidar2cam = (
-        invert_rigid(scene.cam2ego) @ invert_rigid(scene.cam_ego2global) @ lidar2global[:, None]
-    )
-    box_pose = lidar2global[scene.frame]
-    boxes = boxes_to_lidar(scene.boxes, box_pose).astype(np.float32)
-    velocity = velocity_to_lidar(scene.velocity, box_pose).astype(np.float32)
-    tokens = ['', *scene.sample_tokens, '']
-    bounds = np.searchsorted(scene.frame, np.arange(len(scene.sample_tokens) + 1))
-    samples = []
-    for f, token in enumerate(scene.sample_tokens):
-        own = slice(bounds[f], bounds[f + 1])
-        samples.append(
-            {
-                'token': token,
-                'scene_token': scene.token,
-                'scene_name': scene.name,
-                'frame_idx': f,
-                'prev': tokens[f],
-                'next': tokens[f + 2],
-                'timestamp_us': int(scene.timestamps_us[f]),
-                'time_s': float(scene.timestamps_us[f] - scene.timestamps_us[0]) * 1e-6,
-                'location': scene.location,
-                'ego2global': scene.ego2global[f],
-                'lidar2ego': scene.lidar2ego[f],
-                'images': _images(scene, lidar2cam, f),
-                'boxes': boxes[own],
-                'velocity': velocity[own],
-                'labels': scene.labels[own],
-                'instance_tokens': scene.instance_tokens[own],
-                'num_pts': scene.num_pts[own],
-                'visibility': scene.visibility[own],
-                'map_vectors': _map_vectors(map_index, lidar2global[f], map_range_m),
-            }
-        )
-    return samples
-
-
-def _images(scene: SceneTables, lidar2cam: np.ndarray, f: int) -> dict[str, dict[str, Any]]:
-    return {
-        name: {
-            'img_path': scene.image_paths[f][c],
-            'cam2img': scene.cam2img[f, c],
-            'cam2ego': scene.cam2ego[f, c],
-            'lidar2cam': lidar2cam[f, c],
-            'width': int(scene.image_wh[f, c, 0]),
-            'height': int(scene.image_wh[f, c, 1]),
-        }
-        for c, name in enumerate(CAMERAS)
-    }
-
-
-def _map_vectors(
-    index: MapIndex | None, lidar2global: np.ndarray, map_range_m: Sequence[float]
-) -> dict[str, list[np.ndarray]] | None:
-    if index is None:
-        return None
-    lines = index.extract(lidar2global, map_range_m)
-    return {name: [line.astype(np.float32) for line in lines[name]] for name in MAP_CLASSES}
 
 
 def _convert_scenes(
     spec: ConvertSpec, names: Sequence[str], shards: Path, mark: str, workers: int, progress: bool
 ) -> None:
+    """Convert the scenes that have no shard yet."""
     tables = NuScenesTables(spec.root, spec.version, names)
     jobs = ((spec, tables.scene(name), shards, mark) for name in names)
     with tqdm(total=len(names), desc='scenes', unit='scene', disable=not progress) as bar:
@@ -205,6 +134,7 @@ def _convert_scenes(
 
 
 def _run(jobs: Iterator[tuple[Any, ...]], workers: int) -> Iterator[None]:
+    """Do the jobs here or in processes; yields as they are done, in order."""
     if workers <= 1:
         yield from map(_convert_scene, jobs)
         return
@@ -215,6 +145,7 @@ def _run(jobs: Iterator[tuple[Any, ...]], workers: int) -> Iterator[None]:
 
 
 def _convert_scene(job: tuple[ConvertSpec, SceneTables, Path, str]) -> None:
+    """Write the shard of one scene."""
     spec, scene, shards, mark = job
     index = None
     if spec.with_maps:
@@ -248,6 +179,7 @@ def _load_shard(shards: Path, name: str, mark: str) -> Mapping[str, Any] | None:
 def _merge(
     spec: ConvertSpec, split: str, names: Sequence[str], shards: Path, mark: str
 ) -> dict[str, Any]:
+    """Join the shards of a split and number its objects."""
     ids: dict[str, int] = {}
     samples: list[dict[str, Any]] = []
     repaired: dict[str, dict[str, int]] = {}
@@ -276,7 +208,8 @@ def _merge(
 
 
 def _is_current(path: Path, mark: str) -> bool:
+    """Whether an info file is there and was made from the same inputs."""
     try:
-        return load_info(path)['metainfo'].get('fingerprint') == mark
+        return bool(load_info(path)['metainfo'].get('fingerprint') == mark)
     except (FileNotFoundError, InfoFileError):
         return False

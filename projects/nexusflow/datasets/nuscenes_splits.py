@@ -58,6 +58,7 @@ def _is_part(name: str, splits: dict[str, list[str]]) -> bool:
 
 
 def _official_splits(root: Path, version: str) -> dict[str, list[str]]:
+    """The devkit's splits, as far as the scenes are in the tables."""
     from nuscenes.utils.splits import create_splits_scenes
 
     scenes = create_splits_scenes()

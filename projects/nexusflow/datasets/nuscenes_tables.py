@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexusflow.datasets.info_file import CAMERAS, CATEGORIES
+from nexusflow.datasets.nuscenes_scene import SceneTables, box_velocity
 from nexusflow.geometry.frames import heading_yaw, make_rigid, rotation_from_quaternion
 
 NDArrayFloat = NDArray[np.float64]
@@ -42,55 +42,7 @@ DETECTION_NAMES = {
 
 LIDAR = 'LIDAR_TOP'
 
-_MAX_VELOCITY_GAP_S = 1.5
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SceneTables:
-    """One scene's key frames (F), cameras (6, in ``CAMERAS`` order) and annotations (A).
-
-    Attributes:
-        name: Scene name.
-        token: Scene token.
-        location: Name of the scene's map.
-        sample_tokens: (F) tokens in time order.
-        timestamps_us: (F,) int64.
-        lidar2ego: (F, 4, 4).
-        ego2global: (F, 4, 4) at the lidar's time.
-        image_paths: F x 6 paths, relative to the data root.
-        image_wh: (F, 6, 2) int64.
-        cam2img: (F, 6, 3, 3).
-        cam2ego: (F, 6, 4, 4).
-        cam_ego2global: (F, 6, 4, 4) at each camera's time.
-        frame: (A,) index of the annotation's key frame.
-        boxes: (A, 7) global frame: x, y, z (gravity centre), l, w, h, yaw.
-        velocity: (A, 2) m/s, global frame, NaN when unknown (the devkit's ``box_velocity``).
-        labels: (A,) index into ``CATEGORIES``.
-        instance_tokens: (A) tokens.
-        num_pts: (A,) lidar and radar points in the box.
-        visibility: (A,) nuScenes' level 1 to 4; 0 unknown.
-    """
-
-    name: str
-    token: str
-    location: str
-    sample_tokens: list[str]
-    timestamps_us: NDArray[np.int64]
-    lidar2ego: NDArrayFloat
-    ego2global: NDArrayFloat
-    image_paths: list[list[str]]
-    image_wh: NDArray[np.int64]
-    cam2img: NDArrayFloat
-    cam2ego: NDArrayFloat
-    cam_ego2global: NDArrayFloat
-    frame: NDArray[np.int64]
-    boxes: NDArrayFloat
-    velocity: NDArrayFloat
-    labels: NDArray[np.int64]
-    instance_tokens: list[str]
-    num_pts: NDArray[np.int64]
-    visibility: NDArray[np.int64]
 
 
 class NuScenesTables:
@@ -130,6 +82,8 @@ class NuScenesTables:
         lidar = [self._sensor(t, LIDAR) for t in tokens]
         cameras = [[self._sensor(t, c) for c in CAMERAS] for t in tokens]
         cal = [[self._calibrations[c['calibrated_sensor_token']] for c in row] for row in cameras]
+        poses = [self._poses[c['ego_pose_token']] for row in cameras for c in row]
+        per_camera = (len(tokens), len(CAMERAS), 4, 4)
         return SceneTables(
             name=name,
             token=scene['token'],
@@ -141,14 +95,13 @@ class NuScenesTables:
             image_paths=[[c['filename'] for c in row] for row in cameras],
             image_wh=np.array([[(c['width'], c['height']) for c in row] for row in cameras]),
             cam2img=np.array([[c['camera_intrinsic'] for c in row] for row in cal], np.float64),
-            cam2ego=np.stack([_rigid(row) for row in cal]),
-            cam_ego2global=np.stack(
-                [_rigid([self._poses[c['ego_pose_token']] for c in row]) for row in cameras]
-            ),
+            cam2ego=_rigid([c for row in cal for c in row]).reshape(per_camera),
+            cam_ego2global=_rigid(poses).reshape(per_camera),
             **self._annotation_arrays(scene['token'], tokens, times),
         )
 
     def _table(self, name: str, keep: Callable[[Record], Any] | None = None) -> list[Any]:
+        """A table; ``keep`` gets each record as it is parsed and gives what to store of it."""
         path = self._folder / f'{name}.json'
         if not path.is_file():
             raise FileNotFoundError(f'table {path} is missing: unpack the metadata archive again')
@@ -158,6 +111,7 @@ class NuScenesTables:
             raise ValueError(f'table {path} is not valid JSON ({e}): unpack it again') from e
 
     def _read_samples(self, names: Sequence[str]) -> dict[str, list[Record]]:
+        """Scene token -> samples in time order."""
         wanted = {self._scenes[n]['token'] for n in names}
         out: dict[str, list[Record]] = defaultdict(list)
         for s in self._table('sample'):
@@ -169,6 +123,7 @@ class NuScenesTables:
         return out
 
     def _read_sample_data(self) -> dict[tuple[str, str], Record]:
+        """(sample token, channel) -> key-frame record, for the lidar and the six cameras."""
         channels = {r['token']: r['channel'] for r in self._table('sensor')}
         used = {LIDAR, *CAMERAS}
         channel_of = {
@@ -185,11 +140,13 @@ class NuScenesTables:
         return {(r['sample_token'], channel_of[r['calibrated_sensor_token']]): r for r in rows}
 
     def _read_poses(self) -> dict[str, Record]:
+        """Ego poses of the key-frame records."""
         wanted = {r['ego_pose_token'] for r in self._data.values()}
         rows = self._table('ego_pose', lambda r: r if r['token'] in wanted else None)
         return {r['token']: r for r in rows if r is not None}
 
     def _read_annotations(self) -> dict[str, list[Record]]:
+        """Scene token -> annotations of detection classes, each with its ``label``."""
         names = {r['token']: DETECTION_NAMES.get(r['name']) for r in self._table('category')}
         category = {r['token']: names[r['category_token']] for r in self._table('instance')}
 
@@ -205,6 +162,7 @@ class NuScenesTables:
         return out
 
     def _sensor(self, sample_token: str, channel: str) -> Record:
+        """One sensor's key-frame record."""
         try:
             return self._data[sample_token, channel]
         except KeyError:
@@ -216,6 +174,7 @@ class NuScenesTables:
     def _annotation_arrays(
         self, scene_token: str, sample_tokens: Sequence[str], times: NDArray[np.int64]
     ) -> dict[str, Any]:
+        """The fields of :class:`SceneTables` that have an entry per annotation."""
         frame_of = {t: i for i, t in enumerate(sample_tokens)}
         rows = self._annotations[scene_token]
         rows = sorted(rows, key=lambda r: frame_of[r['sample_token']])
@@ -256,37 +215,7 @@ def check_version(root: Path, version: str) -> None:
         )
 
 
-def box_velocity(
-    center_m: NDArrayFloat,
-    time_s: NDArrayFloat,
-    prev_index: NDArray[np.int64],
-    next_index: NDArray[np.int64],
-) -> NDArrayFloat:
-    """Velocities from neighbouring annotations, by the rule of the devkit's ``box_velocity``.
-
-    Central difference; one-sided at the ends of a track; NaN for a single annotation or when the
-    annotations are more than 1.5 s apart (3 s for a central difference).
-
-    Args:
-        center_m: (A, 3) box centres, global frame.
-        time_s: (A,) times of their samples.
-        prev_index: (A,) index of the previous annotation of the object, -1 for none.
-        next_index: (A,) index of the next one, -1 for none.
-
-    Returns:
-        (A, 2) m/s, global frame.
-    """
-    here = np.arange(len(center_m))
-    has_prev, has_next = prev_index >= 0, next_index >= 0
-    first = np.where(has_prev, prev_index, here)
-    last = np.where(has_next, next_index, here)
-    dt = time_s[last] - time_s[first]
-    limit = np.where(has_prev & has_next, 2.0, 1.0) * _MAX_VELOCITY_GAP_S
-    known = (has_prev | has_next) & (dt <= limit)
-    step = center_m[last, :2] - center_m[first, :2]
-    return np.asarray(np.where(known[:, None], step / np.where(known, dt, 1.0)[:, None], np.nan))
-
-
 def _rigid(records: Sequence[Record]) -> NDArrayFloat:
+    """(N, 4, 4) poses of records with ``rotation`` and ``translation``."""
     rotation = rotation_from_quaternion([r['rotation'] for r in records])
     return make_rigid(rotation, [r['translation'] for r in records])

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 METRIC_OF_TASK = {'map': 'NexusMapMetric', 'track': 'NexusTrackMetric'}
 
@@ -58,9 +58,17 @@ def load_config(args: argparse.Namespace) -> Config:
 def require_checkpoint(path: str) -> str:
     """The path of a checkpoint, which must exist if it is local.
 
+    Args:
+        path: A file, an address, or the work dir of a training: its latest checkpoint.
+
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such file, or no checkpoint in the work dir.
     """
+    if os.path.isdir(path):
+        latest = find_latest_checkpoint(path)
+        if latest is None:
+            raise FileNotFoundError(f"folder '{path}' holds no checkpoint; train first")
+        path = latest
     if '://' not in path and not os.path.isfile(path):
         raise FileNotFoundError(f"checkpoint '{path}' does not exist; give an existing .pth file")
     return path

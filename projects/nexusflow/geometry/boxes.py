@@ -118,16 +118,19 @@ def _global2lidar_plane(lidar2global: ArrayLike) -> NDArrayFloat:
 
 
 def _turn(plane: NDArrayFloat, vectors: ArrayLike) -> NDArrayFloat:
+    """Apply (..., 2, 2) to (..., 2)."""
     return np.asarray(np.einsum('...ij,...j->...i', plane, np.asarray(vectors, np.float64)))
 
 
 def _turn_yaw(yaw: ArrayLike, plane: NDArrayFloat) -> NDArrayFloat:
+    """Yaw of the transformed heading."""
     a = np.asarray(yaw, dtype=np.float64)
     d = _turn(plane, np.stack([np.cos(a), np.sin(a)], axis=-1))
     return wrap_angle(np.arctan2(d[..., 1], d[..., 0]))
 
 
 def _move_centers(a2b: NDArrayFloat, centers: NDArrayFloat) -> NDArrayFloat:
+    """Transform (N, 3) by one matrix or by one per row."""
     if a2b.ndim == 2:
         return transform_points(a2b, centers)
     return transform_points(a2b, centers[:, None])[:, 0]

@@ -56,6 +56,7 @@ def load_map_expansion(path: Path) -> MapLayers:
 
 
 def _layers(tables: Mapping[str, Any]) -> MapLayers:
+    """Geometry of the tables."""
     nodes = _Nodes(tables['node'])
     rings = {p['token']: p for p in tables['polygon']}
     lines = {line['token']: line['node_tokens'] for line in tables['line']}
@@ -100,6 +101,7 @@ class _Nodes:
         return out
 
     def _flat(self, tokens: Sequence[Sequence[str]]) -> dict[str, NDArray[Any]]:
+        """Coordinates of token lists, one after the other, and the list each belongs to."""
         sizes = [len(t) for t in tokens]
         ids = np.array([self._index[token] for line in tokens for token in line], dtype=np.int64)
         points = self._xy[ids].reshape(-1, 2)

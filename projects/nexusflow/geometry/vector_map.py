@@ -104,6 +104,7 @@ class MapIndex:
         }
 
     def _valid(self, name: str, polygons: Sequence[BaseGeometry]) -> NDArrayObject:
+        """Repair invalid polygons, count them, and keep what has an area."""
         geoms = _as_array(polygons)
         broken = ~shapely.is_valid(geoms)
         self.num_repaired[name] = int(broken.sum())
@@ -128,6 +129,7 @@ class MapIndex:
 
 
 def _as_array(geoms: Sequence[BaseGeometry]) -> NDArrayObject:
+    """Geometries as an object array (numpy would take some of them apart)."""
     out = np.empty(len(geoms), dtype=object)
     out[:] = list(geoms)
     return out
@@ -146,7 +148,7 @@ def _outline(polygons: NDArrayObject, patch: BaseGeometry) -> NDArrayObject:
 
 def _line_coords(geoms: NDArrayObject) -> list[NDArrayFloat]:
     """The line parts of clipped geometries as coordinate arrays, without empty ones."""
-    parts = shapely.get_parts(shapely.get_parts(geoms))
+    parts = shapely.get_parts(geoms)
     parts = parts[shapely.length(parts) >= MIN_LENGTH_M]
     coords, index = shapely.get_coordinates(parts, return_index=True)
     if len(parts) == 0:

@@ -1,5 +1,5 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Sigmoid focal loss without reduction, soft or hard targets."""
+"""Binary losses without reduction over the batch, so that unlabelled samples can be masked."""
 
 from __future__ import annotations
 
@@ -26,3 +26,19 @@ def sigmoid_focal(
     balance = alpha * target + (1 - alpha) * (1 - target)
     raw = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
     return balance * wrong**gamma * raw
+
+
+def segmentation_bce(logits: Tensor, target: Tensor, pos_weight: float = 4.0) -> Tensor:
+    """Mean binary cross-entropy of each sample, positives weighted up (MapTRv2's weight by default).
+
+    Args:
+        logits: (B, L, H, W).
+        target: (B, L, H, W), 0 or 1.
+        pos_weight: Weight of the positive cells.
+
+    Returns:
+        (B,).
+    """
+    weight = logits.new_tensor(pos_weight)
+    raw = F.binary_cross_entropy_with_logits(logits, target, reduction='none', pos_weight=weight)
+    return raw.mean((1, 2, 3))

@@ -24,6 +24,7 @@ def draw_centers(
     grid: BEVGrid,
     num_classes: int,
     sigma_m: float,
+    height: Tensor | None = None,
 ) -> Tensor:
     """Gaussian bumps at centres, exactly 1 at the cell that holds a centre.
 
@@ -34,6 +35,7 @@ def draw_centers(
         grid: The heatmap's grid.
         num_classes: Classes.
         sigma_m: Standard deviation.
+        height: (K,) height of each slot's bump; 1 if not given.
 
     Returns:
         (B, num_classes, H, W) in [0, 1].
@@ -46,22 +48,29 @@ def draw_centers(
     bump_y = torch.exp(scale * (ys - row.unsqueeze(-1)).float() ** 2)
     bump_x = torch.exp(scale * (xs - col.unsqueeze(-1)).float() ** 2)
     bump = bump_y.unsqueeze(-1) * bump_x.unsqueeze(-2) * (valid & inside)[..., None, None]
+    if height is not None:
+        bump = bump * height[:, None, None]
     heat = bump.new_zeros(len(labels), num_classes, rows, cols)
     index = labels[..., None, None].expand_as(bump)
     return heat.scatter_reduce(1, index, bump, reduce='amax')
 
 
-def top_peaks(heat: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def top_peaks(
+    heat: Tensor, count: int, keep: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Highest cells that are maxima of their 3x3 neighbourhood in their own class.
 
     Args:
         heat: (B, L, H, W) probabilities.
         count: Peaks a sample.
+        keep: (B, L, H, W) zero where a peak does not count; it is found first, so its slopes do not take its place.
 
     Returns:
         Scores, flat cell indices and classes, each (B, count).
     """
     peaks = heat * (heat == F.max_pool2d(heat, 3, stride=1, padding=1))
+    if keep is not None:
+        peaks = peaks * keep
     cells = heat.shape[2] * heat.shape[3]
     scores, index = peaks.flatten(1).topk(count, dim=1)
     return scores, index % cells, torch.div(index, cells, rounding_mode='floor')

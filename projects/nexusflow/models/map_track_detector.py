@@ -64,7 +64,10 @@ class NexusMapTrackDetector(BaseModel):
         self.temporal = MODELS.build(temporal)
         self.map_head = MODELS.build(map_head)
         self.track_head = MODELS.build(track_head)
-        self.regulariser = MODELS.build(regulariser) if regulariser else None
+        self.regulariser = None
+        if regulariser:
+            channels = dict(channels=self.track_head.channels)
+            self.regulariser = MODELS.build(regulariser, default_args=channels)
         self.lifecycle = TrackLifecycle(**(lifecycle or {}))
         self._stream: StreamState | None = None
 

@@ -15,16 +15,22 @@ class NexusFlowRegulariser(nn.Module):
 
     Args:
         tasks: For each task its aggregator, and ``tap``: which feature of the head it reads ('bev' or 'queries').
+        channels: Channels of the heads' features; the detector fills it in.
         dim: Length of the embeddings.
         flow: Arguments of :class:`nexusflow.flows.coupling.CouplingFlow`.
         weight: Weight of the alignment.
     """
 
     def __init__(
-        self, tasks: dict, dim: int = 256, flow: dict | None = None, weight: float = 1.0
+        self,
+        tasks: dict,
+        channels: int,
+        dim: int = 256,
+        flow: dict | None = None,
+        weight: float = 1.0,
     ) -> None:
         super().__init__()
-        tasks = {task: dict(spec) for task, spec in tasks.items()}
+        tasks = {task: {'in_channels': channels, **spec} for task, spec in tasks.items()}
         self.taps = {task: spec.pop('tap') for task, spec in tasks.items()}
         self.nexus = build_nexus_flow(tasks, dim=dim, flow=flow, weight=weight)
 

@@ -140,13 +140,21 @@ def _draw_scale(image: RGBImage, view: BevView) -> None:
     """A bar of 10 m at the bottom left."""
     start = np.array([10.0, image.shape[0] - 10.0])
     end = start + [10.0 * view.pixels_per_m, 0.0]
+    _plate(image, start - [6.0, 18.0], end + 6.0)
     draw_polyline(image, np.stack([start, end]), INK, 2)
     put_text(image, (start + end) / 2 - [0, 4], '10 m', 11, INK, 'ms')
+
+
+def _plate(image: RGBImage, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+    """A bright ground for writing, between two corners."""
+    corners = np.array([low, [high[0], low[1]], high, [low[0], high[1]]])
+    blend_polygon(image, corners, PAPER, 0.75)
 
 
 def _draw_legend(image: RGBImage) -> None:
     """Names of the map colours at the bottom right."""
     right, bottom = image.shape[1] - 10.0, image.shape[0] - 12.0
+    _plate(image, np.array([right - 82, bottom - 36]), np.array([right + 5, bottom + 8]))
     for row, (name, color) in enumerate(reversed(MAP_COLORS.items())):
         v = bottom - 14 * row
         draw_polyline(image, np.array([[right - 16, v], [right, v]]), color, 2)

@@ -45,7 +45,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> NDArray[np.float64]:
     step = power * next(m for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
     first = np.ceil(low / step - 1e-9)
     last = np.floor(high / step + 1e-9)
-    return np.round(np.arange(first, last + 1) * step, 12)
+    return np.round(np.arange(first, last + 1) * step, 12) + 0.0
 
 
 def line_chart(
@@ -93,7 +93,7 @@ def line_chart(
     for tick in nice_ticks(y_low, y_high):
         row = place(np.array(x_low), np.array(tick))[1]
         parts.append(f'<line x1="{u[0]}" x2="{u[1]}" y1="{row:.1f}" y2="{row:.1f}" class="grid"/>')
-        text = f'{10**tick:.3g}' if log_scale else f'{tick + 0.0:.4g}'
+        text = f'{10**tick:.3g}' if log_scale else f'{tick:.4g}'
         parts.append(f'<text x="{u[0] - 6}" y="{row + 3.5:.1f}" class="tick end">{text}</text>')
     for tick in nice_ticks(x_low, x_high):
         column = place(np.array(tick), np.array(y_low))[0]

@@ -52,7 +52,7 @@ def _lidar2global(sample: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def pick_samples(data_list: Sequence[Mapping[str, Any]], per_city: int) -> list[int]:
-    """Choose telling samples: from scenes spread over each city, with many objects around.
+    """Choose telling samples: of scenes spread over each city, late enough for tracks, with much to see.
 
     Args:
         data_list: Samples sorted by scene and time.
@@ -71,8 +71,9 @@ def pick_samples(data_list: Sequence[Mapping[str, Any]], per_city: int) -> list[
         frames = list(scenes[location].values())
         places = np.linspace(0, len(frames) - 1, min(per_city, len(frames))).round().astype(int)
         for place in places:
-            late = [i for i in frames[place] if data_list[i]['frame_idx'] >= _HISTORY // 2]
-            chosen.append(max(late or frames[place], key=lambda i: _content_size(data_list[i])))
+            scene = frames[place]
+            late = scene[min(_HISTORY, len(scene) // 2) :]
+            chosen.append(max(late, key=lambda i: _content_size(data_list[i])))
     return chosen
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from nexusflow.world.camera import Camera
-from nexusflow.world.ground import SHIFT, UInt8Image
+from nexusflow.world.drawing import SHIFT, UInt8Image, fixed_point
 from nexusflow.world.styles import CityStyle
 
 _BLOCKS = 180
@@ -21,7 +21,7 @@ class Backdrop:
         supersampling: Canvas pixels per image pixel and side.
         horizon_row: First canvas row of the ground.
         style: The city's look.
-        rng_seed: Of the skyline.
+        rng: Of the skyline.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Backdrop:
         supersampling: int,
         horizon_row: int,
         style: CityStyle,
-        rng_seed: int,
+        rng: np.random.Generator,
     ) -> None:
         rows, columns = camera.height * supersampling, camera.width * supersampling
         self._horizon_row = horizon_row
@@ -43,7 +43,6 @@ class Backdrop:
         sky = style.sky_horizon * (1 - blend) + style.sky_top * blend
         sky = np.column_stack([sky, np.full(rows, 255.0)])
         self._sky = np.repeat(np.round(sky)[:, None].astype(np.uint8), columns, axis=1)
-        rng = np.random.default_rng(rng_seed)
         mean, spread = style.building_height
         self._elevation = np.abs(rng.normal(mean, spread, _BLOCKS)) / 300.0
         far = np.exp(-260.0 / style.fog_m) * 0.9
@@ -72,6 +71,5 @@ class Backdrop:
         tops = np.stack([left, -rise, right, -rise], axis=1).reshape(-1, 2)
         base = [(tops[-1, 0], 0.02), (tops[0, 0], 0.02)]
         points = np.concatenate([tops, base]) * self._intrinsics[0, 0] + self._intrinsics[:2, 2]
-        points = np.round(points * (1 << SHIFT)).astype(np.int32)
-        cv2.fillPoly(canvas, [points], self._haze, cv2.LINE_8, SHIFT)
+        cv2.fillPoly(canvas, [fixed_point(points - 0.5)], self._haze, cv2.LINE_8, SHIFT)
         return canvas

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from nexusflow.world.camera import nuscenes_like_rig
 from nexusflow.world.nuscenes_schema import Tables
 from nexusflow.world.nuscenes_writer import write_scene, write_tables
-from nexusflow.world.parts import NetworkJob, Part, build_part, merge_maps, plan_parts
+from nexusflow.world.parts import Part, PartJob, build_part, merge_maps, plan_parts
 from nexusflow.world.render import SceneRenderer
 from nexusflow.world.scene import CityMap, SceneLog
 from nexusflow.world.spec import PRESETS, WorldSpec, preset
@@ -83,7 +83,7 @@ def make_world(
     return True
 
 
-def _build_parts(jobs: Sequence[NetworkJob], workers: int, progress: bool) -> list[Part]:
+def _build_parts(jobs: Sequence[PartJob], workers: int, progress: bool) -> list[Part]:
     parts: dict[int, Part] = {}
     with tqdm(total=len(jobs), desc='roads and traffic', disable=not progress) as bar:
         for index, part in run_jobs(build_part, jobs, workers):

@@ -1,8 +1,9 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """The cameras of the world: six, placed and turned as on the nuScenes vehicle.
 
-Pixels: ``u`` runs right in [0, width], ``v`` down in [0, height]; the pixel in column ``j`` covers [j, j + 1), so that
-resizing an image multiplies ``cam2img`` and needs no half-pixel shift. Camera axes (OpenCV): x right, y down, z forward.
+Pixels: ``u`` runs right in [0, width], ``v`` down in [0, height]; the pixel in column ``j`` covers
+[j, j + 1), so that resizing an image multiplies ``cam2img`` and needs no half-pixel shift.
+Camera axes (OpenCV): x right, y down, z forward.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ CameraRig = tuple[Camera, ...]
 def nuscenes_like_rig(image_size_wh: tuple[int, int]) -> CameraRig:
     """The six cameras, for images of one size.
 
-    The 1600 x 900 images are scaled to the wanted width; then the top (sky) is cropped, or extended, to the wanted height.
+    The 1600 x 900 images are scaled to the wanted width; then the top (sky) is cropped, or
+    extended, to the wanted height.
 
     Args:
         image_size_wh: Width and height, pixels.

@@ -10,41 +10,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nexusflow.world.ground import SHIFT, UInt8Image
+from nexusflow.world.drawing import SHIFT, UInt8Image
 from nexusflow.world.hiding import surely_hidden
-from nexusflow.world.mesh import Mesh
+from nexusflow.world.mesh import Mesh, px_at
 from nexusflow.world.painter import paint_order
+from nexusflow.world.poses import Poses
 from nexusflow.world.scene import NDArrayFloat, NDArrayInt
+from nexusflow.world.shadows import darken, shadow_quads
 from nexusflow.world.styles import CityStyle
 from nexusflow.world.view import NEAR_M, CanvasFaces, View, project_faces
 
 #: Value of the canvas's fourth channel where no track is seen.
 NO_OWNER = 255
 #: Things farther than this are not drawn, metres.
-DRAW_RANGE_M = 150.0
+DRAW_RANGE_M = 140.0
 #: Tracks farther than this cast no shadow, metres.
 _SHADOW_RANGE_M = 60.0
-
-
-@dataclass(frozen=True)
-class Poses:
-    """Where the things are in one frame, global frame.
-
-    Attributes:
-        bottom_m: (I, 3) centres of the undersides.
-        yaw_rad: (I,) headings.
-        present: (I,) whether they exist in this frame.
-    """
-
-    bottom_m: NDArrayFloat
-    yaw_rad: NDArrayFloat
-    present: NDArray[np.bool_]
-
-    def turned(self, index: NDArrayInt, vectors: NDArrayFloat) -> NDArrayFloat:
-        """(K, 3) global vectors in the frames of things ``index``."""
-        cos, sin = np.cos(self.yaw_rad[index]), np.sin(self.yaw_rad[index])
-        x, y, z = np.broadcast_to(vectors, (len(index), 3)).T
-        return np.stack([cos * x + sin * y, cos * y - sin * x, z], axis=1)
 
 
 @dataclass(frozen=True)
@@ -108,26 +89,12 @@ class Cast:
         near = np.linalg.norm(poses.bottom_m[:, :2] - view.position_m[:2], axis=1)
         near = (near < _SHADOW_RANGE_M) & poses.present & (np.arange(len(near)) < self._tracked)
         index = np.flatnonzero(near & view.sees(poses.bottom_m, self._radius + 3.0))
-        if not len(index):
-            return
-        quads = shadow_quads(
-            poses.bottom_m[index], poses.yaw_rad[index], self._size[index], self._sun
-        )
-        faces = project_faces(view.to_camera(quads), view)
-        if not faces.polygons:
-            return
-        x0, y0 = faces.boxes[:, :2].min(axis=0)
-        x1, y1 = faces.boxes[:, 2:].max(axis=0)
-        y0 = max(int(y0), first_row)
-        if y1 <= y0:
-            return
-        mask = np.zeros(canvas.shape[:2], np.uint8)
-        for polygon in faces.polygons:
-            cv2.fillConvexPoly(mask, polygon, 255, cv2.LINE_8, SHIFT)
-        ground = canvas[y0:y1, x0:x1]
-        gain = 1.0 - 0.2 - 0.45 * self._style.sun_strength
-        dark = cv2.multiply(ground, (gain, gain, gain, 1.0))
-        cv2.copyTo(dark, mask[y0:y1, x0:x1], ground)
+        if len(index):
+            quads = shadow_quads(
+                poses.bottom_m[index], poses.yaw_rad[index], self._size[index], self._sun
+            )
+            gain = 1.0 - 0.2 - 0.45 * self._style.sun_strength
+            darken(canvas, first_row, quads, gain, view)
 
     def draw(self, canvas: UInt8Image, poses: Poses, view: View) -> Seen:
         """Draws what the camera sees, far things first.
@@ -185,7 +152,8 @@ class Cast:
         place[things] = np.arange(len(things))
         position = place[self._owner]
         eye = poses.turned(things, view.position_m - poses.bottom_m[things])
-        size_px = self._size_px(things, poses, view)
+        offset = view.to_camera(poses.bottom_m[things])
+        size_px = px_at(1.0, 1.0) * self._size[things, 2] / np.maximum(offset[:, 2], 0.5)
         index = np.flatnonzero(position >= 0)
         position = position[index]
         shown = _dot(self._normal[index], eye[position]) > self._plane[index]
@@ -194,17 +162,11 @@ class Cast:
         side = np.where(eye[:, 0] > 0, 1.0, -1.0)[position]
         order = np.lexsort((mesh.rank[index] + side * mesh.axial_rank[index], position))
         index, position = index[order], position[order]
-        offset = view.to_camera(poses.bottom_m[things])
         corners = mesh.quads[index] @ _axes(poses.yaw_rad[things], view)[position]
         corners += offset[position][:, None]
         faces = project_faces(corners, view)
         index, position = index[faces.kept], position[faces.kept]
         return faces, self._shaded(index, position, things, poses, offset), position
-
-    def _size_px(self, things: NDArrayInt, poses: Poses, view: View) -> NDArrayFloat:
-        """(K,) heights in the image, counted in pixels of a 320 pixels wide nuScenes image."""
-        depth = np.maximum(view.to_camera(poses.bottom_m[things])[:, 2], 0.5)
-        return np.asarray(500.0 * self._size[things, 2] / depth)
 
     def _shaded(
         self,
@@ -224,35 +186,6 @@ class Cast:
         colors = np.minimum(self._mesh.colors[index] * shade[:, None], 255.0)
         clear = np.exp(-np.linalg.norm(offset, axis=1) / self._style.fog_m)[position, None]
         return np.asarray(self._style.sky_horizon * (1.0 - clear) + colors * clear)
-
-
-def shadow_quads(
-    bottom_m: NDArrayFloat, yaw_rad: NDArrayFloat, size_lwh_m: NDArrayFloat, sun: NDArrayFloat
-) -> NDArrayFloat:
-    """The shadows of upright boxes on the ground.
-
-    Args:
-        bottom_m: (K, 3) centres of the undersides, global frame.
-        yaw_rad: (K,) headings.
-        size_lwh_m: (K, 3) sizes.
-        sun: (3,) unit vector towards the sun.
-
-    Returns:
-        (6 K, 4, 3) quadrilaterals that together cover the shadows; z = 0.
-    """
-    half = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]]) * (
-        size_lwh_m[:, None, :2] * 0.96 + 0.06
-    )
-    cos, sin = np.cos(yaw_rad)[:, None], np.sin(yaw_rad)[:, None]
-    x = cos * half[..., 0] - sin * half[..., 1] + bottom_m[:, None, 0]
-    y = sin * half[..., 0] + cos * half[..., 1] + bottom_m[:, None, 1]
-    base = np.stack([x, y, np.zeros_like(x)], axis=-1)
-    cast = -sun[:2] / max(float(sun[2]), 0.2)
-    shift = np.zeros((len(base), 1, 3))
-    shift[:, 0, :2] = 0.85 * size_lwh_m[:, 2:] * cast
-    top, following = base + shift, np.roll(base, -1, axis=1)
-    swept = np.stack([base, following, following + shift, top], axis=2)
-    return np.concatenate([base[:, None], top[:, None], swept], axis=1).reshape(-1, 4, 3)
 
 
 def _axes(yaw_rad: NDArrayFloat, view: View) -> NDArrayFloat:
@@ -293,7 +226,7 @@ def _paint(
     high = np.maximum.reduceat(faces.boxes[:, 2:], starts)
     bounds = np.column_stack([starts, np.append(starts[1:], len(values)), low, high]).tolist()
     for first, last, x0, y0, x1, y1 in bounds:
-        for polygon, paint in zip(faces.polygons[first:last], paints[first:last]):
+        for polygon, paint in zip(faces.polygons[first:last], paints[first:last], strict=True):
             fill(canvas, polygon, paint, line, shift)
         value = int(values[first])
         if value != NO_OWNER:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
 
 from nexusflow.world.camera import Camera
-from nexusflow.world.ground import UInt8Image, Window
+from nexusflow.world.drawing import UInt8Image, Window
 from nexusflow.world.scene import NDArrayFloat
 
 #: Ground farther than this is drawn as haze, metres.
@@ -27,7 +28,13 @@ _LEAST_FOG = 0.06
 
 @dataclass(frozen=True)
 class GroundLevel:
-    """One level of detail: a picture from above and its window."""
+    """One level of detail.
+
+    Attributes:
+        picture: (H, W, 4) from above, row 0 at the lowest y; the fourth channel is 255.
+        window: The ground it shows.
+        reach_m: It shows all ground within this distance of the ego.
+    """
 
     picture: UInt8Image
     window: Window
@@ -161,4 +168,4 @@ def _split_rows(
             choice[row] += 1
     cuts = [first_row, *(np.flatnonzero(np.diff(choice[first_row:])) + first_row + 1)]
     cuts.append(len(forward_m))
-    return [_Band(int(a), int(b), int(choice[a])) for a, b in zip(cuts, cuts[1:]) if b > a]
+    return [_Band(int(a), int(b), int(choice[a])) for a, b in pairwise(cuts) if b > a]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from shapely.geometry import LineString, MultiPolygon, Polygon
@@ -20,7 +20,7 @@ _TRAFFIC_RADIUS_M = 12.0
 
 
 def line_quads(
-    line: LineString, width_m: float, dash_m: Sequence[float], offset_m: float = 0.0
+    line: LineString, width_m: float, dash_m: NDArrayFloat, offset_m: float = 0.0
 ) -> NDArrayFloat:
     """Paints a line.
 
@@ -34,7 +34,7 @@ def line_quads(
         (N, 4, 2) quadrilaterals, metres.
 
     Examples:
-        >>> line_quads(LineString([(0, 0), (10, 0)]), 0.2, (3, 2)).shape
+        >>> line_quads(LineString([(0, 0), (10, 0)]), 0.2, np.array([3, 2])).shape
         (2, 4, 2)
     """
     xy = np.asarray(line.coords)[:, :2]

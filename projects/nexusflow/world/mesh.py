@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from nexusflow.world.scene import NDArrayFloat
 
+#: Height in pixels of a thing 1 m high at 1 m, by which detail is chosen: nuScenes' focal length at twice 320 pixels.
+_DETAIL_FOCAL_PX = 506.0
 Color = NDArrayFloat | Sequence[float]
 #: Corners of the six faces of a box, counter-clockwise seen from outside; corner i has bits (x, y, z) of i.
 _BOX_FACES = {
@@ -22,6 +24,11 @@ _BOX_FACES = {
 }
 
 
+def px_at(height_m: float, distance_m: float) -> float:
+    """Height in the image by which detail is chosen (``Mesh.min_px``); the same for every image size."""
+    return _DETAIL_FOCAL_PX * height_m / distance_m
+
+
 @dataclass(frozen=True)
 class Mesh:
     """Convex quadrilaterals in an object's own frame: x forward, y left, z up from the ground, metres.
@@ -31,7 +38,7 @@ class Mesh:
         colors: (F, 3) BGR in [0, 255].
         rank: (F,) painting order: low first.
         axial_rank: (F,) added to the rank when the camera is in front of x = 0, subtracted when behind.
-        min_px: (F,) the face is left out when its object is lower in the image.
+        min_px: (F,) the face is left out when ``px_at`` of its object is lower.
         glow: (F,) 1 for lights, which ignore shading, else 0.
     """
 

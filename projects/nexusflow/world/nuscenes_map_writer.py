@@ -28,6 +28,7 @@ MAP_EXPANSION_VERSION = '1.3'
 _CANVAS_MARGIN_M = 20.0
 _WELD_M = 0.05
 _GRID_M = 0.001
+_MIN_AREA_M2 = 0.001
 _PICTURE_MAX_PX = 2000
 
 
@@ -61,6 +62,21 @@ class _Geometry:
         )
         return name
 
+    def polygon_layer(self, layer: str, polygons: Iterable[BaseGeometry]) -> list[Row]:
+        """Adds a layer of polygons and gives its records."""
+        parts = [part for polygon in polygons for part in _polygons(polygon)]
+        return [
+            {'token': token(layer, self.location, i), 'polygon_token': self.add_polygon(part)}
+            for i, part in enumerate(parts)
+        ]
+
+    def line_layer(self, layer: str, lines: Iterable[LineString]) -> list[Row]:
+        """Adds a layer of lines and gives its records."""
+        return [
+            {'token': token(layer, self.location, i), 'line_token': self.add_line(line)}
+            for i, line in enumerate(lines)
+        ]
+
     def _nodes(self, coords: Iterable[tuple[float, ...]]) -> list[str]:
         names = []
         for x, y, *_ in coords:
@@ -81,7 +97,7 @@ def _polygons(shape: BaseGeometry) -> list[Polygon]:
     found = [
         p for part in parts for p in (part.geoms if isinstance(part, MultiPolygon) else [part])
     ]
-    return [p for p in found if isinstance(p, Polygon) and p.area > _GRID_M]
+    return [p for p in found if isinstance(p, Polygon) and p.area > _MIN_AREA_M2]
 
 
 def drivable_area(city_map: CityMap) -> list[Polygon]:
@@ -108,9 +124,8 @@ def canvas_edge_m(city_map: CityMap) -> tuple[float, float]:
     bounds = [shape.bounds for shape in _all_shapes(city_map)]
     if not bounds:
         raise ValueError(f"map '{city_map.location}' has no geometry at all")
-    return tuple(  # type: ignore[return-value]
-        float(math.ceil(max(b[axis] for b in bounds) + _CANVAS_MARGIN_M)) for axis in (2, 3)
-    )
+    x_max, y_max = (max(b[axis] for b in bounds) + _CANVAS_MARGIN_M for axis in (2, 3))
+    return float(math.ceil(x_max)), float(math.ceil(y_max))
 
 
 def map_expansion(city_map: CityMap) -> dict[str, object]:
@@ -127,20 +142,6 @@ def map_expansion(city_map: CityMap) -> dict[str, object]:
     """
     location = city_map.location
     shapes = _Geometry(location)
-
-    def records(layer: str, polygons: Iterable[BaseGeometry]) -> list[Row]:
-        parts = [part for polygon in polygons for part in _polygons(polygon)]
-        return [
-            {'token': token(layer, location, i), 'polygon_token': shapes.add_polygon(part)}
-            for i, part in enumerate(parts)
-        ]
-
-    def line_records(layer: str, lines: Iterable[LineString]) -> list[Row]:
-        return [
-            {'token': token(layer, location, i), 'line_token': shapes.add_line(line)}
-            for i, line in enumerate(lines)
-        ]
-
     area = token('drivable_area', location, 0)
     drivable = [shapes.add_polygon(polygon) for polygon in drivable_area(city_map)]
     segments = [
@@ -163,16 +164,16 @@ def map_expansion(city_map: CityMap) -> dict[str, object]:
         'canvas_edge': list(canvas_edge_m(city_map)),
         'drivable_area': [{'token': area, 'polygon_tokens': drivable}],
         'road_segment': segments,
-        'lane': [{**row, **lane_extra} for row in records('lane', city_map.lanes)],
+        'lane': [{**row, **lane_extra} for row in shapes.polygon_layer('lane', city_map.lanes)],
         'ped_crossing': [
             {**row, 'road_segment_token': ''}
-            for row in records('ped_crossing', city_map.ped_crossings)
+            for row in shapes.polygon_layer('ped_crossing', city_map.ped_crossings)
         ],
-        'walkway': records('walkway', city_map.walkways),
-        'road_divider': line_records('road_divider', city_map.road_dividers),
+        'walkway': shapes.polygon_layer('walkway', city_map.walkways),
+        'road_divider': shapes.line_layer('road_divider', city_map.road_dividers),
         'lane_divider': [
             {**row, 'lane_divider_segments': []}
-            for row in line_records('lane_divider', city_map.lane_dividers)
+            for row in shapes.line_layer('lane_divider', city_map.lane_dividers)
         ],
         'road_block': [],
         'stop_line': [],

@@ -1,11 +1,10 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """One scene as rows of the nuScenes tables.
 
-An object is annotated in the key frames in which it is within 75 m of the ego (a square
-of +-51.2 m lies within that) and the rendering
-gives it at least one visible pixel and one LIDAR point. A frame in which it is hidden has no
-annotation; `prev` and `next` link over such gaps. So labels and pictures never disagree, and no
-annotation is dropped by the evaluation for want of points.
+An object is annotated in the key frames in which it is within 75 m of the ego (the square of
++-51.2 m around it fits in) and the rendering gives it at least one visible pixel and one LIDAR
+point. A frame in which it is hidden has no annotation; `prev` and `next` link over such gaps. So
+labels and pictures never disagree, and the evaluation drops no annotation for want of points.
 """
 
 from __future__ import annotations

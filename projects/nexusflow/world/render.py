@@ -1,13 +1,13 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Pictures of a scene, and what they show of each track.
 
-Painter's algorithm on a canvas finer than the image: sky, ground (warped from pictures made once per scene), shadows, then
-buildings, trees and tracks from far to near. A fourth channel of the canvas holds who owns each pixel.
+Painter's algorithm on a canvas finer than the image: sky, ground (warped from pictures made once
+per scene), shadows, then buildings, trees and tracks from far to near. A fourth channel of the
+canvas holds who owns each pixel.
 """
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from nexusflow.world.backdrop import Backdrop
 from nexusflow.world.camera import LIDAR2EGO, CameraRig
-from nexusflow.world.cast import NO_OWNER, Cast, Poses
+from nexusflow.world.cast import NO_OWNER, Cast
 from nexusflow.world.ground_view import GroundView
 from nexusflow.world.lidar_returns import expected_lidar_points
 from nexusflow.world.objects import object_mesh, seeded_rng
+from nexusflow.world.poses import Poses
 from nexusflow.world.scene import CityMap, NDArrayFloat, NDArrayInt, SceneLog
 from nexusflow.world.stage import build_stage
 from nexusflow.world.styles import CityStyle
@@ -92,10 +93,8 @@ class SceneRenderer:
             GroundView(c, ss, stage.levels, style.fog_m, style.sky_horizon) for c in rig
         ]
         self._backdrop = [
-            Backdrop(
-                c, ss, g.first_row, style, rng_seed=zlib.crc32(f'{seed}/{scene.location}'.encode())
-            )
-            for c, g in zip(rig, self._ground)
+            Backdrop(c, ss, g.first_row, style, seeded_rng(seed, scene.location, 'skyline'))
+            for c, g in zip(rig, self._ground, strict=True)
         ]
         self._noise = _noise_sheet(rig, style.noise, rng)
         self._tone = _tone_table(style)
@@ -125,7 +124,7 @@ class SceneRenderer:
         fraction = np.zeros(count)
         images, ids = {}, {}
         rng = seeded_rng(self._seed, self._scene.name, 'noise', frame_idx)
-        for camera, ground, backdrop in zip(self._rig, self._ground, self._backdrop):
+        for camera, ground, backdrop in zip(self._rig, self._ground, self._backdrop, strict=True):
             view = View.from_ego(camera, self._supersampling, ego2global)
             canvas = backdrop.canvas(float(self._scene.ego_yaw_rad[frame_idx]))
             ground.draw(canvas, ego2global[np.ix_([0, 1, 3], [0, 1, 3])])
@@ -176,9 +175,8 @@ class SceneRenderer:
     def _develop(self, canvas: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """Canvas to image: size, tone, sensor noise."""
         height, width = (n // self._supersampling for n in canvas.shape[:2])
-        if self._supersampling > 1:
-            canvas = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
-        image = cv2.LUT(cv2.cvtColor(canvas, cv2.COLOR_BGRA2BGR), self._tone)
+        scaled = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+        image = cv2.LUT(cv2.cvtColor(scaled, cv2.COLOR_BGRA2BGR), self._tone)
         spare = np.array(self._noise.shape[:2]) - (height, width) + 1
         y, x = rng.integers(spare)
         noise = self._noise[y : y + height, x : x + width]
@@ -204,11 +202,11 @@ def _all_poses(scene: SceneLog, height_m: NDArrayFloat) -> NDArrayFloat:
 
 def _noise_sheet(rig: CameraRig, sigma: float, rng: np.random.Generator) -> NDArray[np.int16]:
     shape = (max(c.height for c in rig) + 64, max(c.width for c in rig) + 64, 3)
-    return np.round(rng.normal(0.0, max(sigma, 1e-6), shape)).astype(np.int16)
+    return np.asarray(np.round(rng.normal(0.0, sigma, shape)), np.int16)
 
 
 def _tone_table(style: CityStyle) -> NDArray[np.uint8]:
     """(1, 256, 3) contrast and colour of the light as a look-up table."""
     level = np.arange(256.0)[:, None] * style.light_color
     toned = 128.0 + (level - 128.0) * style.contrast
-    return np.clip(np.round(toned), 0, 255).astype(np.uint8)[None]
+    return np.asarray(np.clip(np.round(toned), 0, 255)[None], np.uint8)

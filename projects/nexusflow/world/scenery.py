@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from nexusflow.world.ground import SHIFT, Surface, UInt8Image, Window
-from nexusflow.world.mesh import Mesh, MeshBuilder
+from nexusflow.world.drawing import SHIFT, UInt8Image, Window, fill_convex
+from nexusflow.world.ground_plan import Surface
+from nexusflow.world.props import Prop, building_mesh, footprint, tree_mesh
 from nexusflow.world.scene import NDArrayFloat
 from nexusflow.world.styles import CityStyle
 
@@ -19,39 +19,6 @@ _BUILDING_LOT_M = 7.0
 _TREE_LOT_M = 5.0
 #: Buildings deeper in a block than this stand free, metres from the nearest pavement.
 _FIRST_ROW_M = 28.0
-_STOREY_M = 3.4
-_TRUNK = (48.0, 62.0, 78.0)
-
-
-@dataclass(frozen=True)
-class Prop:
-    """A thing that does not move.
-
-    Attributes:
-        mesh: Its faces, own frame.
-        xy_m: (2,) position, global frame.
-        yaw_rad: Direction of its x axis.
-        size_lwh_m: Length, width, height.
-        solid: Whether it fills its box.
-    """
-
-    mesh: Mesh
-    xy_m: NDArrayFloat
-    yaw_rad: float
-    size_lwh_m: tuple[float, float, float]
-    solid: bool
-
-    def footprint(self, grow_m: float = 0.0) -> NDArrayFloat:
-        """(4, 2) corners on the ground, global frame, metres."""
-        length, width, _ = self.size_lwh_m
-        return footprint(self.xy_m, self.yaw_rad, length + 2 * grow_m, width + 2 * grow_m)
-
-
-def footprint(xy_m: NDArrayFloat, yaw_rad: float, length_m: float, width_m: float) -> NDArrayFloat:
-    """(4, 2) corners of a rectangle, counter-clockwise from the front left."""
-    half = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]]) * (length_m, width_m)
-    cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
-    return np.asarray(half @ np.array([[cos, sin], [-sin, cos]]) + xy_m)
 
 
 def place_scenery(
@@ -71,7 +38,7 @@ def place_scenery(
     """
     free = ((surface == Surface.VEGETATION) & (keep_clear == 0)).astype(np.uint8)
     site = _Site(free, window)
-    props = [p for p in _buildings(site, style, seed)]
+    props = list(_buildings(site, style, seed))
     props.extend(_trees(site, style, seed + 1))
     return props
 
@@ -90,7 +57,8 @@ class _Site:
         """Jittered grid points with distance and outward direction; and hashes of their places.
 
         Returns:
-            (L, 5) x, y, distance to pavement, direction away from it (x, y); and (L, 6) uniform numbers.
+            (L, 5) x, y, distance to pavement, direction away from it (x, y).
+            (L, 6) uniform numbers.
         """
         low_x, low_y, high_x, high_y = self.window.bounds_m
         columns = np.arange(np.ceil(low_x / spacing_m), np.floor(high_x / spacing_m))
@@ -115,13 +83,13 @@ class _Site:
 
     def claim(self, outline_m: NDArrayFloat) -> bool:
         """Takes a convex piece of ground if it is free and inside the window."""
-        points = self.window.fixed_point(outline_m)
+        points = self.window.to_pixels(outline_m)
         (x0, y0), (x1, y1) = points.min(axis=0) >> SHIFT, (points.max(axis=0) >> SHIFT) + 2
         if x0 < 0 or y0 < 0 or x1 > self.window.columns or y1 > self.window.rows:
             return False
         plot = np.zeros((y1 - y0, x1 - x0), np.uint8)
         corner = np.array([x0, y0], np.int32) << SHIFT
-        cv2.fillConvexPoly(plot, points - corner, 1, cv2.LINE_8, SHIFT)
+        fill_convex(plot, [points - corner], 1)
         taken = self.taken[y0:y1, x0:x1]
         if (taken & plot).any():
             return False
@@ -162,12 +130,12 @@ def _buildings(site: _Site, style: CityStyle, seed: int) -> Iterator[Prop]:
             continue
         wall = style.walls[int(u[1] * len(style.walls))]
         size = (float(depth), float(width), height)
-        yield Prop(_building_mesh(size, wall, style), center, yaw, size, solid=True)
+        yield Prop(building_mesh(size, wall, style), center, yaw, size, solid=True)
 
 
 def _trees(site: _Site, style: CityStyle, seed: int) -> Iterator[Prop]:
     lots, uniform = site.lots(_TREE_LOT_M, seed)
-    for (x, y, distance, *away), u in zip(lots, uniform):
+    for (x, y, distance, *away), u in zip(lots, uniform, strict=True):
         if not 0.5 < distance < 6.0 or u[2] > style.tree_density:
             continue
         center = np.array([x, y]) + np.array(away) * (1.4 - distance)
@@ -176,61 +144,4 @@ def _trees(site: _Site, style: CityStyle, seed: int) -> Iterator[Prop]:
             continue
         leaf = style.leaves[int(u[4] * len(style.leaves))]
         size = (float(2 * radius), float(2 * radius), float(height))
-        yield Prop(_tree_mesh(size, leaf), center, float(u[5] * np.pi), size, solid=False)
-
-
-def _building_mesh(size: tuple[float, float, float], wall: NDArrayFloat, style: CityStyle) -> Mesh:
-    length, width, height = size
-    half_x, half_y = length / 2, width / 2
-    builder = MeshBuilder()
-    builder.box((-half_x, half_x), (-half_y, half_y), (0.0, height), wall)
-    share = style.wall_window_share
-    storeys = max(int(height / _STOREY_M), 1)
-    for storey in range(storeys):
-        low = storey * _STOREY_M + (0.3 if storey == 0 else _STOREY_M * (1 - share) / 2)
-        top = min(low + _STOREY_M * (0.75 if storey == 0 else share), height - 0.3)
-        shade = style.glass * (0.6 if storey == 0 else 1.0)
-        near = 30.0 if storey else 20.0
-        for facing in (-1, 1):
-            y, x = (-half_y * 0.94, half_y * 0.94), (-half_x * 0.92, half_x * 0.92)
-            builder.decal_x(facing * half_x, y, (low, top), shade, facing, 1.0, min_px=near)
-            builder.decal_y(x, facing * half_y, (low, top), shade, facing, 1.0, min_px=near)
-    rise = (_STOREY_M * 0.95, height - 0.4)
-    if rise[1] > rise[0] + 1.0:
-        _piers(builder, half_x, half_y, rise, wall)
-    return builder.build()
-
-
-def _piers(
-    builder: MeshBuilder, half_x: float, half_y: float, z: tuple[float, float], wall: NDArrayFloat
-) -> None:
-    """Strips of wall between the windows."""
-    for facing in (-1, 1):
-        for y in np.arange(-half_y + 3.0, half_y - 1.0, 3.0):
-            pier = (float(y) - 0.5, float(y) + 0.5)
-            builder.decal_x(facing * half_x, pier, z, wall, facing, 2.0, min_px=60.0)
-        for x in np.arange(-half_x + 3.0, half_x - 1.0, 3.0):
-            pier = (float(x) - 0.5, float(x) + 0.5)
-            builder.decal_y(pier, facing * half_y, z, wall, facing, 2.0, min_px=60.0)
-
-
-def _tree_mesh(size: tuple[float, float, float], leaf: NDArrayFloat) -> Mesh:
-    length, _, height = size
-    radius = length / 2
-    builder = MeshBuilder()
-    trunk = (-0.16, 0.16)
-    builder.box(trunk, trunk, (0.0, 0.45 * height), _TRUNK)
-    # Crown: two rings of eight faces, wide in the middle.
-    profile = ((0.3, 0.45), (0.5, 1.0), (0.78, 0.86), (1.0, 0.25))
-    angles = np.arange(9) * (2 * np.pi / 8)
-    rim = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius
-    for rank, ((z0, r0), (z1, r1)) in enumerate(zip(profile, profile[1:])):
-        for a, b in zip(rim, rim[1:]):
-            corners = [
-                (*(a * r0), z0 * height),
-                (*(b * r0), z0 * height),
-                (*(b * r1), z1 * height),
-                (*(a * r1), z1 * height),
-            ]
-            builder.quad(corners, leaf * (0.85 + 0.12 * rank), 1.0)
-    return builder.build()
+        yield Prop(tree_mesh(size, leaf), center, float(u[5] * np.pi), size, solid=False)

@@ -8,19 +8,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from nexusflow.world.cast import shadow_quads
-from nexusflow.world.ground import (
-    SHIFT,
-    UInt8Image,
-    Window,
-    colorize,
-    paint_surfaces,
-    plan_ground,
-)
+from nexusflow.world.drawing import SHIFT, UInt8Image, Window, fill_convex
+from nexusflow.world.ground import colorize, paint_surfaces
+from nexusflow.world.ground_plan import plan_ground
 from nexusflow.world.ground_view import GroundLevel
 from nexusflow.world.objects import seeded_rng
+from nexusflow.world.props import Prop, footprint
 from nexusflow.world.scene import CityMap, NDArrayFloat, SceneLog
-from nexusflow.world.scenery import Prop, footprint, place_scenery
+from nexusflow.world.scenery import place_scenery
+from nexusflow.world.shadows import shadow_quads
 from nexusflow.world.styles import CityStyle
 
 #: Finest ground, metres per pixel, and how far around the ego's path it reaches.
@@ -69,20 +65,29 @@ def build_stage(
     keep_clear = _keep_clear(scene, coarse)
     location_seed = int(seeded_rng(seed, scene.location).integers(1 << 31))
     props = place_scenery(site, coarse, keep_clear, style, location_seed)
-    levels = []
-    for window, surface, margin in (
-        (near, paint_surfaces(plan, near, style.slab), _NEAR_MARGIN_M),
-        (far, far_surface, np.inf),
-    ):
-        picture = colorize(surface, window, style, seeded_rng(seed, scene.name, 'ground'))
+    near_picture, far_picture = (
+        colorize(surface, window, style, seeded_rng(seed, scene.name, 'ground'))
+        for window, surface in ((near, paint_surfaces(plan, near, style.slab)), (far, far_surface))
+    )
+    # The finest level is seen magnified: this takes the steps off slanted edges.
+    near_picture = np.asarray(cv2.GaussianBlur(near_picture, (3, 3), 0.7), np.uint8)
+    for picture, window in ((near_picture, near), (far_picture, far)):
         _shade(picture, window, props, sun, style.sun_strength)
-        pyramid = [GroundLevel(cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA), window, margin)]
-        for _ in range(1 if window is near else 2):
-            last = pyramid[-1]
-            half = cv2.pyrDown(last.picture)
-            pyramid.append(GroundLevel(half, last.window.halved(), margin))
-        levels.extend(pyramid if window is near else pyramid[1:])
-    return Stage(tuple(levels), tuple(props))
+    levels = (
+        *_pyramid(near_picture, near, 2, _NEAR_MARGIN_M),
+        *_pyramid(far_picture, far, 3, np.inf)[1:],
+    )
+    return Stage(levels, tuple(props))
+
+
+def _pyramid(picture: UInt8Image, window: Window, levels: int, reach_m: float) -> list[GroundLevel]:
+    """A picture with an opaque fourth channel, and its halvings."""
+    opaque = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA), np.uint8)
+    pyramid = [GroundLevel(opaque, window, reach_m)]
+    while len(pyramid) < levels:
+        half = np.asarray(cv2.pyrDown(pyramid[-1].picture), np.uint8)
+        pyramid.append(GroundLevel(half, pyramid[-1].window.halved(), reach_m))
+    return pyramid
 
 
 def _window(path_m: NDArrayFloat, margin_m: float, resolution_m: float) -> Window:
@@ -96,14 +101,14 @@ def _window(path_m: NDArrayFloat, margin_m: float, resolution_m: float) -> Windo
 def _keep_clear(scene: SceneLog, window: Window) -> UInt8Image:
     """Where the ego or a track ever is, with some room."""
     mask = np.zeros((window.rows, window.columns), np.uint8)
-    path = window.fixed_point(scene.ego_xy_m)
+    path = window.to_pixels(scene.ego_xy_m)
     thickness = max(int(round(8.0 / window.resolution_m)), 1)
-    cv2.polylines(mask, [path], False, 255, thickness, cv2.LINE_8, SHIFT)
+    cv2.polylines(mask, [path], False, (255,), thickness, cv2.LINE_8, SHIFT)
     for track in scene.tracks:
         width, length, _ = track.size_wlh_m
-        for center, yaw in zip(track.center_m[:, :2], track.yaw_rad):
+        for center, yaw in zip(track.center_m[:, :2], track.yaw_rad, strict=True):
             outline = footprint(center, float(yaw), length + 3.0, width + 3.0)
-            cv2.fillConvexPoly(mask, window.fixed_point(outline), 255, cv2.LINE_8, SHIFT)
+            fill_convex(mask, [window.to_pixels(outline)], 255)
     return mask
 
 
@@ -117,9 +122,8 @@ def _shade(
     yaw = np.array([p.yaw_rad for p in props])
     size = np.array([p.size_lwh_m for p in props])
     mask = np.zeros(picture.shape[:2], np.uint8)
-    for quad in shadow_quads(bottom, yaw, size, sun):
-        points = window.fixed_point(quad[:, :2])
-        cv2.fillConvexPoly(mask, points, 255, cv2.LINE_8, SHIFT)
+    quads = shadow_quads(bottom, yaw, size, sun)[..., :2]
+    fill_convex(mask, list(window.to_pixels(quads)), 255)
     gain = 1.0 - 0.6 * strength
     dark = cv2.convertScaleAbs(picture, alpha=gain)
     cv2.copyTo(dark, mask, picture)

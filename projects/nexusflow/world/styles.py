@@ -1,14 +1,14 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """How a city looks. Two cities with a real domain gap, and every look between them.
 
-Every field is a number or an array of numbers, so that looks blend linearly: at ``domain_gap`` 0 both cities have the mean
-look, at 1 each its own.
+Every field is a number or an array of numbers, so that looks blend linearly: at ``domain_gap`` 0
+both cities have the mean look, at 1 each its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -122,14 +122,14 @@ class CityStyle:
 
 #: Autumn afternoon: brick and glass, dark worn asphalt, yellow double lines, ladder crossings, blue sky, low sun.
 BOSTON: Final = CityStyle(
-    asphalt=_rgb('55575b'),
-    junction=_rgb('4d4f54'),
+    asphalt=_rgb('5b5d61'),
+    junction=_rgb('54565b'),
     asphalt_grain=9.0,
     lane_paint=_rgb('d9d9d2'),
     lane_dash=np.array([3.0, 6.0]),
     road_paint=_rgb('d9a520'),
     road_dash=np.array([3.0, 0.0]),
-    road_line_spacing=0.28,
+    road_line_spacing=0.36,
     edge_paint=_rgb('d4d4cc'),
     edge_opacity=0.75,
     line_width=0.15,
@@ -163,8 +163,8 @@ BOSTON: Final = CityStyle(
     car_paint=_rgb('20242a', '3a3f47', '8a8d91', 'b9bcc0', 'e4e4e2', '24365c', '6e1f22', '31402f'),
     large_paint=_rgb('d8d4cc', '8c3b2c', '2f4a7c', '9a8f5a'),
     bus_paint=_rgb('e3b91f', 'c9cdd2'),
-    clothes=_rgb('2b3242', '5a2f33', '3d4a3a', '6b5d4c', '23262b', '7a7f88'),
-    noise=4.0,
+    clothes=_rgb('3a4560', '7a3338', '4d5f48', '8a7658', 'b8b2a6', '7a7f88'),
+    noise=3.5,
     contrast=1.06,
 )
 
@@ -239,7 +239,7 @@ def style_for(location: str, domain_gap: float = 1.0) -> CityStyle:
         )
     if not 0.0 <= domain_gap <= 1.0:
         raise ValueError(f'domain_gap: must lie in [0, 1], got {domain_gap}')
-    values = {}
+    values: dict[str, Any] = {}
     for f in fields(CityStyle):
         mean = np.mean([np.asarray(getattr(s, f.name)) for s in _STYLES.values()], axis=0)
         blend = mean + domain_gap * (np.asarray(getattr(_STYLES[city], f.name)) - mean)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nexusflow.world.scene import NDArrayFloat
 from nexusflow.world.sumo_cities import HITCH_GAP_M, KINDS, CityTraits, Kind
 from nexusflow.world.sumo_network import RoadNet
 
@@ -42,7 +43,7 @@ def write_routes(net: RoadNet, duration_s: float, rng: np.random.Generator, path
     ElementTree.ElementTree(root).write(path, encoding='utf-8')
 
 
-def _length_m(points: np.ndarray) -> float:
+def _length_m(points: NDArrayFloat) -> float:
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 

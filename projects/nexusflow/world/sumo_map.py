@@ -14,7 +14,7 @@ from nexusflow.world.sumo_network import NetLane, RoadNet
 from nexusflow.world.sumo_plan import BIKE, DRIVE, MEDIAN, PARKING, SIDEWALK
 
 SMOOTH_M = 0.4
-OVERLAP_M = 0.3
+OVERLAP_M = 0.6
 TOLERANCE_M = 0.06
 SLIVER_M2 = 4.0
 
@@ -22,7 +22,7 @@ SLIVER_M2 = 4.0
 def city_map(net: RoadNet) -> CityMap:
     """All map layers of a network.
 
-    The road surface is made once, as a whole, and then cut into segments that overlap by a hand's breadth: their
+    The road surface is made once, as a whole, and then cut into segments that overlap a little: their
     union has the kerb as its only boundary, without slivers where lanes meet junctions.
     """
     roadway = _roadway(net)
@@ -55,7 +55,7 @@ def _largest(geometry: BaseGeometry) -> Polygon:
     return max(_parts(geometry, 0.0), key=lambda p: p.area)
 
 
-def _roadway(net: RoadNet) -> BaseGeometry:
+def _roadway(net: RoadNet) -> Polygon:
     """What vehicles may stand on: lanes with parking and bicycle lanes, junctions without pavement."""
     lanes = [lane.polygon(0.05) for lane in net.lanes if lane.role in (DRIVE, BIKE, PARKING)]
     pavement = unary_union(net.walking_areas)
@@ -65,10 +65,12 @@ def _roadway(net: RoadNet) -> BaseGeometry:
         cores.extend(_parts(core.intersection(junction), 10.0))
     road = unary_union([*lanes, *cores])
     road = road.buffer(SMOOTH_M, 4).buffer(-2 * SMOOTH_M, 4).buffer(SMOOTH_M, 4)
-    return road.simplify(TOLERANCE_M)
+    whole = _largest(road.simplify(TOLERANCE_M))
+    islands = [r for r in whole.interiors if Polygon(r).area >= SLIVER_M2]
+    return Polygon(whole.exterior, islands)
 
 
-def _segments(net: RoadNet, roadway: BaseGeometry) -> list[RoadSegment]:
+def _segments(net: RoadNet, roadway: Polygon) -> list[RoadSegment]:
     """The road surface, street by street and junction by junction."""
     segments = []
     surface = [lane for lane in net.lanes if lane.role in (DRIVE, BIKE, PARKING)]

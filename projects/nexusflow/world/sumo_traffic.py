@@ -73,11 +73,19 @@ def simulate(net: RoadNet, frames: int, seed: int, folder: Path) -> list[Motion]
     arguments += ' --time-to-teleport -1 --collision.action none --lateral-resolution 0.8'
     arguments += ' --ignore-junction-blocker 15 --no-step-log --no-warnings --xml-validation never'
     run_sumo('sumo', arguments.split(), folder)
-    return _read_motions(folder / 'city.fcd.xml', rng)
+    return read_motions(folder / 'city.fcd.xml', rng)
 
 
-def _read_motions(path: Path, rng: np.random.Generator) -> list[Motion]:
-    """Motions from SUMO's floating-car data."""
+def read_motions(path: Path, rng: np.random.Generator) -> list[Motion]:
+    """Motions from SUMO's floating-car data.
+
+    SUMO gives the middle of the front bumper and an angle clockwise from north; a motion has the box centre and an
+    angle counter-clockwise from east.
+
+    Args:
+        path: File of ``--fcd-output``, from the end of the warm-up on, every half second.
+        rng: Varies the sizes a little.
+    """
     rows: dict[str, list[tuple[int, float, float, float]]] = {}
     kinds: dict[str, str] = {}
     frame = 0

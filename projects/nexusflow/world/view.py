@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexusflow.world.camera import Camera
-from nexusflow.world.ground import SHIFT
+from nexusflow.world.drawing import fixed_point
 from nexusflow.world.scene import NDArrayFloat, NDArrayInt
 
 #: Nothing nearer than this along the optical axis is drawn, metres.
@@ -76,7 +76,7 @@ class CanvasFaces:
 
     Attributes:
         kept: (M,) which of the given faces touch the canvas.
-        polygons: M arrays (3 to 5, 2), int32 with ``SHIFT`` fractional bits, for OpenCV.
+        polygons: M arrays (3 to 5, 2) as ``fixed_point`` makes them.
         boxes: (M, 4) first column, first row, last column + 1, last row + 1 on the canvas.
     """
 
@@ -108,11 +108,9 @@ def project_faces(corners_m: NDArrayFloat, view: View) -> CanvasFaces:
     size = np.array([view.camera.width, view.camera.height]) * view.supersampling
     touches = (high > -0.5) & (low < size - 0.5)
     kept = np.flatnonzero(touches[:, 0] & touches[:, 1] & ~every)
-    scale = 1 << SHIFT
-    polygons = list(np.round(uv[kept] * scale).astype(np.int32))
+    polygons = list(fixed_point(uv[kept]))
     for position in np.flatnonzero(np.isin(kept, cut)):
-        piece = pieces[int(kept[position])]
-        polygons[position] = np.round(piece * scale).astype(np.int32)
+        polygons[position] = fixed_point(pieces[int(kept[position])])
     boxes = np.concatenate(
         [np.clip(np.floor(low[kept]), 0, size), np.clip(np.ceil(high[kept]) + 2, 0, size)], axis=1
     ).astype(np.int64)
@@ -135,7 +133,7 @@ def _to_canvas(points_m: NDArrayFloat, view: View) -> NDArrayFloat:
 def _clip_near(corners_m: NDArrayFloat) -> NDArrayFloat:
     """The part of a convex polygon beyond the near plane (Sutherland and Hodgman, one plane)."""
     result = []
-    for start, end in zip(corners_m, np.roll(corners_m, -1, axis=0)):
+    for start, end in zip(corners_m, np.roll(corners_m, -1, axis=0), strict=True):
         inside = start[2] >= NEAR_M
         if inside:
             result.append(start)

@@ -86,6 +86,7 @@ class NexusImageAug(BaseTransform):
         )
 
     def _pixel_map(self, shape_hw: Sequence[int], draw: np.ndarray, flip: bool) -> np.ndarray:
+        """(3, 3) map from pixels of an image to pixels of the result."""
         (h, w), (new_h, new_w) = shape_hw, self.size_hw
         scale = max(new_w / w, new_h / h) * draw[0]
         top = round((scale * h - new_h) * draw[1])

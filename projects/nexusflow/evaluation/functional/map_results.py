@@ -202,7 +202,8 @@ def evaluate_map(
         _check_lines(predictions[token], f'prediction of sample {token}')
         matches[token] = match_sample(predictions[token], true, len(classes), mode)
     out = {'all': score_matches(matches, classes, mode)}
-    for location in sorted(set((locations or {}).values())):
-        tokens = [token for token in ground_truth if locations[token] == location]
+    places = locations or {}
+    for location in sorted(set(places.values())):
+        tokens = [token for token in ground_truth if places[token] == location]
         out[location] = score_matches(matches, classes, mode, tokens)
     return out

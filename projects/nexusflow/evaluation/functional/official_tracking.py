@@ -12,9 +12,11 @@ import contextlib
 import importlib
 import io
 import json
+import multiprocessing
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from .files import read_json, write_json
 __all__ = [
     'TrackingResult',
     'check_eval_set',
+    'evaluate_eval_sets',
     'evaluate_tracking',
     'load_tables',
     'tokens_of_eval_set',
@@ -192,6 +195,41 @@ def evaluate_tracking(
         write_json(Path(out_dir) / 'metrics_summary.json', _without_nan(summary), indent=2)
         write_json(Path(out_dir) / 'metrics_details.json', _without_nan(details.serialize()))
     return TrackingResult(_flat(summary), reason, summary)
+
+
+def evaluate_eval_sets(
+    submission: Mapping[str, Any],
+    data_root: str | Path,
+    version: str,
+    eval_sets: Iterable[str],
+    out_dir: str | Path | None = None,
+    workers: int = 1,
+) -> dict[str, TrackingResult]:
+    """Score one submission on several eval sets.
+
+    Args:
+        submission: Content of a tracking submission that covers all of them.
+        data_root: Root folder of the data set.
+        version: Folder of the tables.
+        eval_sets: Their names.
+        out_dir: The devkit's files go to a folder of each eval set in it; nowhere by default.
+        workers: Processes; each takes whole eval sets. Above 1 they share the tables where the system can fork.
+
+    Returns:
+        Eval set to its scores; the same for any number of workers.
+    """
+    load_tables(data_root, version)
+    tasks = []
+    for name in eval_sets:
+        folder = None if out_dir is None else Path(out_dir) / name
+        tasks.append((submission, data_root, version, name, folder))
+    if min(workers, len(tasks)) <= 1:
+        return {task[3]: evaluate_tracking(*task) for task in tasks}
+    method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn'
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        futures = {task[3]: pool.submit(evaluate_tracking, *task) for task in tasks}
+        return {name: future.result() for name, future in futures.items()}
 
 
 def _run_devkit(path: Path, data_root: str, version: str, eval_set: str) -> tuple[Any, Any, Any]:

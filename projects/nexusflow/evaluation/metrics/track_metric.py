@@ -11,7 +11,7 @@ from typing import Any
 from mmdet3d.registry import METRICS
 from mmengine.logging import print_log
 
-from ..functional.official_tracking import check_eval_set, evaluate_tracking
+from ..functional.official_tracking import check_eval_set, evaluate_eval_sets
 from ..functional.submission import SampleTracks, to_submission, write_submission
 from .arrays import box_arrays, to_numpy
 from .token_metric import TokenMetric
@@ -38,6 +38,7 @@ class NexusTrackMetric(TokenMetric):
         city_eval_sets: City name to the eval set with its scenes.
         out_dir: Where ``tracking_submission.json`` and the devkit's summaries are written; nowhere
             by default.
+        workers: Processes that judge eval sets side by side; the whole set takes as long as the cities.
         prefix: First part of the metric names.
         collect_device: ``'cpu'`` or ``'gpu'``: how processes exchange results.
 
@@ -56,6 +57,7 @@ class NexusTrackMetric(TokenMetric):
         track_classes: Sequence[str] | None = None,
         city_eval_sets: Mapping[str, str] | None = None,
         out_dir: str | None = None,
+        workers: int = 1,
         prefix: str | None = None,
         collect_device: str = 'cpu',
     ) -> None:
@@ -63,6 +65,7 @@ class NexusTrackMetric(TokenMetric):
         self.data_root, self.version = data_root, version
         self.eval_sets = {'': eval_set, **(city_eval_sets or {})}
         self.track_classes = track_classes
+        self.workers = workers
         self.out_dir = None if out_dir is None else Path(out_dir)
         for name in self.eval_sets.values():
             check_eval_set(data_root, version, name)
@@ -97,10 +100,14 @@ class NexusTrackMetric(TokenMetric):
         submission = to_submission(results)
         if self.out_dir is not None:
             write_submission(self.out_dir / SUBMISSION_FILE, submission)
+        names = list(self.eval_sets.values())
+        print_log(f'official tracking evaluation: {", ".join(names)}', logger='current')
+        results_of = evaluate_eval_sets(
+            submission, self.data_root, self.version, names, self.out_dir, self.workers
+        )
         metrics: dict[str, float] = {}
         for city, eval_set in self.eval_sets.items():
-            folder = None if self.out_dir is None else self.out_dir / eval_set
-            result = evaluate_tracking(submission, self.data_root, self.version, eval_set, folder)
+            result = results_of[eval_set]
             if result.reason is not None:
                 print_log(f'AMOTA is 0. {result.reason}', logger='current', level=logging.WARNING)
             metrics |= {f'{city}/{k}' if city else k: v for k, v in result.metrics.items()}

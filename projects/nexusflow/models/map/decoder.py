@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from ..bev.deformable import DeformableAttention
 from ..bev.encoder import sine_encoding
 from ..bev.grid import BEVGrid
-from ..heatmap import prior_bias
 
 
 class MapDecoderLayer(nn.Module):
@@ -37,12 +36,14 @@ class MapDecoderLayer(nn.Module):
         self.reg = nn.Sequential(
             nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, 2)
         )
-        nn.init.constant_(self.cls.bias, prior_bias(0.05))
+        # the class starts as the anchor's, which the layer corrects
+        nn.init.zeros_(self.cls.weight)
+        nn.init.zeros_(self.cls.bias)
         nn.init.normal_(self.reg[-1].weight, std=1e-3)
         nn.init.zeros_(self.reg[-1].bias)
 
     def forward(
-        self, queries: Tensor, points_m: Tensor, bev: Tensor
+        self, queries: Tensor, points_m: Tensor, bev: Tensor, prior: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Refine.
 
@@ -50,6 +51,7 @@ class MapDecoderLayer(nn.Module):
             queries: (B, N, P, C).
             points_m: (B, N, P, 2) current points.
             bev: (B, C, h, w) on the head's grid.
+            prior: (B, N, L) logits to start from.
 
         Returns:
             Queries (B, N, P, C), class logits (B, N, L), points (B, N, P, 2).
@@ -67,4 +69,4 @@ class MapDecoderLayer(nn.Module):
         told = self.across(x, x, instance, need_weights=False)[0]
         queries = self.norms[2](queries + told.unsqueeze(2))
         queries = self.norms[3](queries + self.ffn(queries))
-        return queries, self.cls(queries.mean(2)), points_m + self.reg(queries)
+        return queries, prior + self.cls(queries.mean(2)), points_m + self.reg(queries)

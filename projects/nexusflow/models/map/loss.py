@@ -8,12 +8,12 @@ import math
 import torch
 import torch.nn.functional as F
 from mmdet.utils import reduce_mean
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ..bev.grid import BEVGrid
-from ..focal import sigmoid_focal
+from ..focal import segmentation_bce, sigmoid_focal
 from ..heatmap import draw_centers, heatmap_focal_loss
+from ..matching import match_within
 from .targets import MapTargets, order_costs
 
 
@@ -29,6 +29,7 @@ class MapLoss(nn.Module):
         heat_weight: Anchor heatmap.
         seg_weight: Auxiliary segmentation.
         anchor_sigma_m: Width of an anchor's bump.
+        max_distance_m: A prediction whose mean coordinate error is larger is matched to no element.
     """
 
     def __init__(
@@ -39,15 +40,16 @@ class MapLoss(nn.Module):
         pts_weight: float = 1.0,
         dir_weight: float = 0.2,
         heat_weight: float = 1.0,
-        seg_weight: float = 1.0,
+        seg_weight: float = 5.0,
         anchor_sigma_m: float = 1.0,
+        max_distance_m: float = 4.0,
     ) -> None:
         super().__init__()
         self.grid, self.num_classes = grid, num_classes
         self.weights = dict(
             cls=cls_weight, pts=pts_weight, dir=dir_weight, heat=heat_weight, seg=seg_weight
         )
-        self.anchor_sigma_m = anchor_sigma_m
+        self.anchor_sigma_m, self.max_distance_m = anchor_sigma_m, max_distance_m
 
     def forward(self, outputs: dict, targets: MapTargets, labelled: Tensor) -> dict[str, Tensor]:
         """Compute.
@@ -72,25 +74,31 @@ class MapLoss(nn.Module):
     def _dense_losses(
         self, outputs: dict, targets: MapTargets, keep: Tensor, elements: Tensor, count: Tensor
     ) -> dict[str, Tensor]:
+        spots = targets.anchors_m
+        batch, slots, num = spots.shape[:3]
+        labels = targets.labels.unsqueeze(-1).expand(-1, -1, num)
+        valid = targets.valid.unsqueeze(-1).expand(-1, -1, num)
+        # full height in the middle, falling off along the line: any spot near the middle is a fair anchor
+        height = torch.exp(-0.5 * (torch.arange(num, device=spots.device) / num * 2) ** 2)
         heat_target = draw_centers(
-            targets.centers_m,
-            targets.labels,
-            targets.valid,
+            spots.flatten(1, 2),
+            labels.flatten(1),
+            valid.flatten(1),
             self.grid,
             self.num_classes,
             self.anchor_sigma_m,
+            height.repeat(slots),
         )
         heat = (heatmap_focal_loss(outputs['heat'], heat_target) * keep).sum() / elements
-        lines = self._raster(targets)
-        seg = F.binary_cross_entropy_with_logits(
-            outputs['segmentation'], lines, reduction='none', pos_weight=lines.new_tensor(4.0)
-        )
-        seg = (seg.mean((1, 2, 3)) * keep).sum() / count
-        cell, inside = self.grid.cell_of(targets.centers_m)
+        seg = segmentation_bce(outputs['segmentation'], self._raster(targets))
+        seg = (seg * keep).sum() / count
+        cell, inside = self.grid.cell_of(spots)
         anchors = outputs['anchor_pts_m'].flatten(2)
-        picked = anchors.gather(1, cell.unsqueeze(-1).expand(-1, -1, anchors.shape[-1]))
-        error = (picked.unsqueeze(2) - targets.orders_m.flatten(3)).abs().mean(-1).min(-1).values
-        pts = (error * (targets.valid & inside) * keep[:, None]).sum() / elements
+        index = cell.flatten(1).unsqueeze(-1).expand(-1, -1, anchors.shape[-1])
+        picked = anchors.gather(1, index).view(batch, slots, num, 1, -1)
+        goal = targets.orders_m.flatten(3).unsqueeze(2)
+        error = (picked - goal).abs().mean(-1).min(-1).values
+        pts = (error * (valid & inside) * keep[:, None, None]).sum() / (elements * num)
         return dict(
             loss_map_heat=heat * self.weights['heat'],
             loss_map_seg=seg * self.weights['seg'],
@@ -149,10 +157,10 @@ class MapLoss(nn.Module):
         negative = 0.75 * prob**2 * -(1 - prob + 1e-8).log()
         labels = targets.labels.unsqueeze(1).expand(-1, logits.shape[1], -1)
         cost = self.weights['cls'] * (positive - negative).gather(2, labels)
-        cost = (cost + self.weights['pts'] * distance).cpu().numpy()
+        cost, near = cost + self.weights['pts'] * distance, distance < self.max_distance_m
         pairs = []
         for b, count in enumerate(targets.valid.sum(1).tolist()):
-            n, k = linear_sum_assignment(cost[b, :, :count])
+            n, k = match_within(cost[b, :, :count], near[b, :, :count])
             pairs += [(b, i, j) for i, j in zip(n.tolist(), k.tolist(), strict=True)]
         index = torch.tensor(pairs, dtype=torch.long, device=logits.device).view(-1, 3)
         return index[:, 0], index[:, 1], index[:, 2]

@@ -104,9 +104,10 @@ class NexusMapHead(nn.Module):
         logits, points, content = self._anchor_queries(feature, dense, heat, anchor_pts, index)
         layers = [(logits, points)]
         queries = content.unsqueeze(2) + self.point_embed.weight
+        prior = logits
         for layer in self.layers:
             points = points.detach()
-            queries, logits, points = layer(queries, points, feature)
+            queries, logits, points = layer(queries, points, feature, prior)
             layers.append((logits, points))
         return dict(
             bev=feature,

@@ -31,13 +31,36 @@ def order_table(num_points: int) -> Tensor:
     return torch.stack([opened, closed])
 
 
+def middle_third(num_points: int) -> Tensor:
+    """Indices of the middle third of a line's points, the middle first and then outwards.
+
+    Example:
+        >>> middle_third(9).tolist()
+        [4, 3, 5]
+    """
+    count = max(num_points // 6, 1)
+    steps = torch.arange(1, count + 1)
+    middle = num_points // 2
+    return torch.cat(
+        [torch.tensor([middle]), torch.stack([middle - steps, middle + steps], 1).flatten()]
+    )
+
+
+def ring_spots(count: int, radius_m: float = 0.75) -> Tensor:
+    """The centre and spots on a circle around it: (count, 2) offsets in metres."""
+    angle = torch.arange(count - 1) * (2 * torch.pi / max(count - 1, 1))
+    circle = radius_m * torch.stack([angle.cos(), angle.sin()], dim=-1)
+    return torch.cat([torch.zeros(1, 2), circle])
+
+
 class MapTargets:
     """Ground truth of a batch, padded to the largest number of elements.
 
     Attributes:
         labels: (B, K) class indices.
         orders_m: (B, K, O, P, 2) points in every equivalent order, metres, lidar frame.
-        centers_m: (B, K, 2) anchor of an element: the middle of a line, the centroid of a ring.
+        anchors_m: (B, K, S, 2) where an element is anchored: along the middle third of a line, around the centroid of
+            a ring; the first is the very middle.
         valid: (B, K) which slots hold an element.
     """
 
@@ -60,9 +83,9 @@ class MapTargets:
         orders = table[closed]
         index = orders.flatten(2).unsqueeze(-1).expand(-1, -1, -1, 2)
         self.orders_m = pts.gather(2, index).unflatten(2, orders.shape[2:])
-        middle = (pts[:, :, (num_points - 1) // 2] + pts[:, :, num_points // 2]) / 2
-        centroid = pts[:, :, :-1].mean(2)
-        self.centers_m = torch.where(closed.bool().unsqueeze(-1), centroid, middle)
+        line = pts[:, :, middle_third(num_points)]
+        ring = pts[:, :, :-1].mean(2, keepdim=True) + ring_spots(line.shape[2]).to(device)
+        self.anchors_m = torch.where(closed.bool()[..., None, None], ring, line)
 
 
 def order_costs(pred_m: Tensor, targets: MapTargets) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import torch
 from mmengine.structures import InstanceData
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .box_code import encode_boxes
+from ..matching import match_within
+from .box_code import XY, encode_boxes
 
 # x, y and the size and height terms; the last four (heading, velocity) do not decide who is who
 COST_TERMS = slice(0, 6)
@@ -38,6 +38,7 @@ def assign(
     targets: FrameTargets,
     cls_weight: float,
     box_weight: float,
+    max_distance_m: float,
 ) -> Tensor:
     """Which object each query stands for in this frame.
 
@@ -48,6 +49,8 @@ def assign(
         targets: The frame's objects.
         cls_weight: Weight of the focal class cost.
         box_weight: Weight of the L1 cost, per metre.
+        max_distance_m: A newborn farther than this from an object's centre is not matched to it. DETR matches every
+            object; with queries that start at peaks a far match is only noise.
 
     Returns:
         (Q,) index into the targets, -1 for none. A track query whose object has left gets -1.
@@ -68,6 +71,9 @@ def assign(
         distance = torch.cdist(
             code[new_queries][:, COST_TERMS], targets.code[new_targets][:, COST_TERMS], p=1
         )
-        rows, cols = linear_sum_assignment((cost + box_weight * distance).cpu().numpy())
-        matched[new_queries[torch.as_tensor(rows)]] = new_targets[torch.as_tensor(cols)]
+        near = (
+            torch.cdist(code[new_queries][:, XY], targets.code[new_targets][:, XY]) < max_distance_m
+        )
+        rows, cols = match_within(cost + box_weight * distance, near)
+        matched[new_queries[rows]] = new_targets[cols]
     return matched

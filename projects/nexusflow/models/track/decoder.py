@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from ..bev.deformable import DeformableAttention
 from ..bev.encoder import sine_encoding
 from ..bev.grid import BEVGrid
-from ..heatmap import prior_bias
 from .box_code import CODE_SIZE, XY
 
 
@@ -41,12 +40,14 @@ class TrackDecoderLayer(nn.Module):
         self.reg = nn.Sequential(
             nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, CODE_SIZE)
         )
-        nn.init.constant_(self.cls.bias, prior_bias(0.05))
+        # the class starts as the heatmap's, which the layer corrects
+        nn.init.zeros_(self.cls.weight)
+        nn.init.zeros_(self.cls.bias)
         nn.init.normal_(self.reg[-1].weight, std=1e-3)
         nn.init.zeros_(self.reg[-1].bias)
 
     def forward(
-        self, content: Tensor, code: Tensor, padding: Tensor, bev: Tensor
+        self, content: Tensor, code: Tensor, padding: Tensor, bev: Tensor, prior: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Refine.
 
@@ -55,6 +56,7 @@ class TrackDecoderLayer(nn.Module):
             code: (B, Q, 10) current boxes.
             padding: (B, Q) true where a row is padding.
             bev: (B, C, h, w) on the head's grid.
+            prior: (B, Q, L) logits to start from.
 
         Returns:
             Content (B, Q, C), class logits (B, Q, L), boxes (B, Q, 10).
@@ -65,7 +67,7 @@ class TrackDecoderLayer(nn.Module):
         content = self.norms[0](content + told)
         content = self.norms[1](content + self.cross(content + position, code[..., XY], bev))
         content = self.norms[2](content + self.ffn(content))
-        return content, self.cls(content), code + self.reg(content)
+        return content, prior + self.cls(content), code + self.reg(content)
 
 
 class QueryInteraction(nn.Module):

@@ -12,7 +12,7 @@ from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from ..bev.grid import BEVGrid
-from ..focal import sigmoid_focal
+from ..focal import segmentation_bce, sigmoid_focal
 from ..heatmap import draw_centers, heatmap_focal_loss
 from .assigner import FrameTargets
 from .box_code import CODE_SIZE
@@ -28,6 +28,38 @@ def box_error(pred: Tensor, target: Tensor) -> Tensor:
     return (F.l1_loss(pred, target.nan_to_num(), reduction='none') * weight).sum(-1)
 
 
+def neighbourhood(cell_m: float) -> Tensor:
+    """Offsets to a cell and its eight neighbours, (9, 2) metres: all of them learn the box."""
+    step = torch.tensor([-cell_m, 0.0, cell_m])
+    return torch.cartesian_prod(step, step)
+
+
+def footprints(
+    code: Tensor, labels: Tensor, valid: Tensor, grid: BEVGrid, num_classes: int
+) -> Tensor:
+    """Cells covered by boxes seen from above, a box at least as large as a cell.
+
+    Args:
+        code: (B, K, 10) boxes.
+        labels: (B, K) classes.
+        valid: (B, K) which slots hold a box.
+        grid: The grid.
+        num_classes: Classes.
+
+    Returns:
+        (B, num_classes, H, W), 0 or 1.
+    """
+    away = grid.centers().to(code.device) - code[:, :, None, None, :2]
+    sin, cos = code[..., 6, None, None], code[..., 7, None, None]
+    along = away[..., 0] * cos + away[..., 1] * sin
+    across = away[..., 1] * cos - away[..., 0] * sin
+    half = (code[..., 2:4].exp() / 2).clamp(min=grid.cell_m * 0.71)[..., None, None]
+    inside = (along.abs() < half[:, :, 0]) & (across.abs() < half[:, :, 1]) & valid[..., None, None]
+    area = code.new_zeros(len(code), num_classes, *grid.shape)
+    index = labels[..., None, None].expand_as(inside)
+    return area.scatter_reduce(1, index, inside.to(code.dtype), reduce='amax')
+
+
 class TrackLoss(nn.Module):
     """Collects the terms of a clip's frames and layers, then divides by the clip's number of objects.
 
@@ -37,7 +69,9 @@ class TrackLoss(nn.Module):
         cls_weight: Focal loss of the queries.
         box_weight: L1 of the boxes; a metre of error counts this much.
         heat_weight: Centre heatmap.
+        seg_weight: Auxiliary segmentation of the boxes' footprints, a cell: a dense signal that shapes the BEV early.
         sigma_m: Width of a centre's bump.
+        max_distance_m: Newborns are matched to objects within this distance.
     """
 
     def __init__(
@@ -47,12 +81,15 @@ class TrackLoss(nn.Module):
         cls_weight: float = 2.0,
         box_weight: float = 0.25,
         heat_weight: float = 1.0,
+        seg_weight: float = 0.01,
         sigma_m: float = 1.0,
+        max_distance_m: float = 3.0,
     ) -> None:
         super().__init__()
         self.grid, self.num_classes = grid, num_classes
         self.cls_weight, self.box_weight, self.heat_weight = cls_weight, box_weight, heat_weight
-        self.sigma_m = sigma_m
+        self.seg_weight = seg_weight
+        self.sigma_m, self.max_distance_m = sigma_m, max_distance_m
 
     def frame(
         self,
@@ -103,10 +140,19 @@ class TrackLoss(nn.Module):
             valid[b, : len(target.ids)] = True
         goal = draw_centers(code[..., :2], labels, valid, self.grid, self.num_classes, self.sigma_m)
         heat = (heatmap_focal_loss(outputs['heat'], goal) * keep).sum()
-        cell, inside = self.grid.cell_of(code[..., :2])
-        pred = outputs['dense_code'].gather(1, cell.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
-        box = (box_error(pred, code) * (valid & inside) * keep[:, None]).sum()
-        return dict(heat=heat * self.heat_weight, dense_box=box * self.box_weight)
+        spots = code[:, :, None, :2] + neighbourhood(self.grid.cell_m).to(code.device)
+        cell, inside = self.grid.cell_of(spots)
+        index = cell.flatten(1).unsqueeze(-1).expand(-1, -1, CODE_SIZE)
+        pred = outputs['dense_code'].gather(1, index).view(*spots.shape[:3], CODE_SIZE)
+        error = box_error(pred, code.unsqueeze(2).expand_as(pred)) * inside
+        box = (error.mean(-1) * valid * keep[:, None]).sum()
+        area = footprints(code, labels, valid, self.grid, self.num_classes)
+        seg = (segmentation_bce(outputs['segmentation'], area) * keep).sum() * area[0].numel()
+        return dict(
+            heat=heat * self.heat_weight,
+            dense_box=box * self.box_weight,
+            seg=seg * self.seg_weight,
+        )
 
     def collect(
         self, frames: Sequence[dict[str, Tensor]], num_objects: Tensor

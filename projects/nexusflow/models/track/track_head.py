@@ -71,6 +71,7 @@ class NexusTrackHead(nn.Module):
         )
         self.center_heat = nn.Conv2d(channels, num_classes, 1)
         self.dense_box = nn.Conv2d(channels, CODE_SIZE, 1)
+        self.segmentation = nn.Conv2d(channels, num_classes, 1)
         self.query_embed = nn.Linear(2 * channels + num_classes, channels)
         self.interaction = QueryInteraction(channels)
         self.layers = nn.ModuleList(
@@ -78,6 +79,7 @@ class NexusTrackHead(nn.Module):
         )
         self.loss_fn = TrackLoss(self.grid, num_classes, **(loss or {}))
         nn.init.constant_(self.center_heat.bias, prior_bias(0.01))
+        nn.init.constant_(self.segmentation.bias, prior_bias(0.05))
         nn.init.normal_(self.dense_box.weight, std=1e-3)
         with torch.no_grad():
             # a car-sized box on the ground, facing forward
@@ -90,14 +92,21 @@ class NexusTrackHead(nn.Module):
             bev: (B, C, H, W) shared BEV.
 
         Returns:
-            'bev' (B, C, h, w); 'dense' (B, C, h, w); 'heat' (B, L, h, w) logits; 'dense_code' (B, h * w, 10) boxes.
+            'bev' (B, C, h, w); 'dense' (B, C, h, w); 'heat' and 'segmentation' (B, L, h, w) logits; 'dense_code'
+            (B, h * w, 10) boxes.
         """
         feature = self.encoder(bev)
         dense = self.dense(feature)
         code = self.dense_box(dense).flatten(2).transpose(1, 2)
         center = self.encoder.centers_m.view(1, -1, 2)
         code = torch.cat([code[..., XY] + center, code[..., 2:]], dim=-1)
-        return dict(bev=feature, dense=dense, heat=self.center_heat(dense), dense_code=code)
+        return dict(
+            bev=feature,
+            dense=dense,
+            heat=self.center_heat(dense),
+            segmentation=self.segmentation(dense),
+            dense_code=code,
+        )
 
     def decode(self, dense: dict, tracks: TrackQueries) -> dict:
         """Detect and track queries through the decoder.
@@ -119,15 +128,18 @@ class NexusTrackHead(nn.Module):
         ids = torch.cat([newborn, tracks.ids.masked_fill(~tracks.valid, -2)], dim=1)
         valid = ids > -2
         layers = []
+        heat = dense['heat'].detach()
         for layer in self.layers:
-            content, logits, code = layer(content, code.detach(), ~valid, dense['bev'])
+            code = code.detach()
+            prior = self.grid.sample(heat, code[..., XY]).transpose(1, 2)
+            content, logits, code = layer(content, code, ~valid, dense['bev'], prior)
             layers.append((logits, code))
         return dict(dense, content=content, ids=ids, valid=valid, layers=layers)
 
     def _newborns(self, dense: dict, tracks: TrackQueries) -> tuple[Tensor, Tensor]:
         """Content (B, N, C) and boxes (B, N, 10) at the peaks no live track explains."""
         heat = dense['heat'].detach().sigmoid()
-        _, index, _ = top_peaks(heat * self._unexplained(tracks, heat), self.num_queries)
+        _, index, _ = top_peaks(heat, self.num_queries, self._unexplained(tracks, heat))
         both = torch.cat([dense['bev'], dense['dense'], dense['heat'].detach()], dim=1)
         both = both.flatten(2).transpose(1, 2)
         both = both.gather(1, index.unsqueeze(-1).expand(-1, -1, both.shape[-1]))
@@ -146,7 +158,7 @@ class NexusTrackHead(nn.Module):
     def loss(
         self, bevs: Tensor, samples: Sequence[Sequence], prev2curr: Tensor, seconds: Tensor
     ) -> tuple[dict[str, Tensor], list[dict]]:
-        """Losses of the labelled clips.
+        """Losses of the clips of which every frame is labelled.
 
         Args:
             bevs: (B, T, C, H, W) shared BEV of the clips' frames.
@@ -160,7 +172,7 @@ class NexusTrackHead(nn.Module):
         batch, num_frames = bevs.shape[:2]
         dense = self.dense_forward(bevs.flatten(0, 1))
         dense = {name: value.unflatten(0, (batch, num_frames)) for name, value in dense.items()}
-        labelled = [self.task in clip[0].tasks for clip in samples]
+        labelled = [all(self.task in sample.tasks for sample in clip) for clip in samples]
         keep = torch.tensor(labelled, device=bevs.device, dtype=bevs.dtype)
         tracks = [TrackQueries.empty(self.channels, bevs.device) for _ in range(batch)]
         frames, outputs, num_objects = [], [], keep.new_zeros(())
@@ -187,7 +199,8 @@ class NexusTrackHead(nn.Module):
         self, logits: Tensor, code: Tensor, ids: Tensor, targets: Sequence[FrameTargets]
     ) -> Tensor:
         """(B, Q) indices into each sample's targets."""
-        weights = self.loss_fn.cls_weight, self.loss_fn.box_weight
+        loss = self.loss_fn
+        weights = loss.cls_weight, loss.box_weight, loss.max_distance_m
         return torch.stack(
             [assign(logits[b], code[b], ids[b], t, *weights) for b, t in enumerate(targets)]
         )

@@ -1,0 +1,70 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Packaging: the package from projects/nexusflow, with configs and tools inside it as ``.mim``."""
+
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+SOURCE = 'projects/nexusflow'
+OPENMMLAB = [
+    'mmengine>=0.10,<0.11',
+    'mmcv>=2.0.0rc4,<2.2.0',
+    'mmdet>=3.0.0,<3.4.0',
+    'mmdet3d>=1.4.0,<1.5.0',
+    # Images are read and warped with cv2.
+    'opencv-python-headless',
+]
+EVAL = ['nuscenes-devkit>=1.1.11', 'motmetrics>=1.4.0', 'pandas']
+WORLD = ['eclipse-sumo>=1.28', 'sumolib>=1.28', 'pyarrow', 'opencv-python-headless', 'tqdm']
+
+
+class BuildWithMim(build_py):
+    """Puts configs/ and tools/ where mim looks for them; an editable install needs no copy."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        for folder in ('configs', 'tools'):
+            target = Path(self.build_lib, 'nexusflow', '.mim', folder)
+            ignored = shutil.ignore_patterns('__pycache__')
+            shutil.copytree(ROOT / folder, target, ignore=ignored, dirs_exist_ok=True)
+
+
+def read_version() -> str:
+    text = (ROOT / SOURCE / '__init__.py').read_text(encoding='utf-8')
+    return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE).group(1)
+
+
+def read_readme() -> str:
+    path = ROOT / 'README.md'
+    return path.read_text(encoding='utf-8') if path.exists() else ''
+
+
+packages = ['nexusflow'] + [f'nexusflow.{name}' for name in find_packages(SOURCE)]
+setup(
+    name='nexusflow',
+    version=read_version(),
+    description='Partially supervised multi-task perception: maps, tracks and invertible alignment',
+    long_description=read_readme(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    package_dir={'nexusflow': SOURCE},
+    packages=packages,
+    package_data={'nexusflow': ['**/*.json', '**/*.html', '**/*.css', '**/*.js']},
+    # torch: the method; numpy and shapely: frames, boxes and vector maps.
+    install_requires=['torch>=2.0', 'numpy>=1.22', 'shapely>=2.0'],
+    extras_require={
+        'mmdet3d': OPENMMLAB,
+        'eval': EVAL,
+        'world': WORLD,
+        'dev': ['interrogate', 'mypy', 'pytest', 'ruff'],
+    },
+    cmdclass={'build_py': BuildWithMim},
+    zip_safe=False,
+)

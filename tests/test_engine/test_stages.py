@@ -1,0 +1,121 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+import dataclasses
+import fcntl
+import sys
+
+import pytest
+
+from nexusflow.engine.stages import Stage, StageRunner, digest_of
+
+APPEND = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
+
+
+def appending(name, path, needs=(), text=None, **kwargs):
+    """A stage that appends its name to a file, so that every run of it shows."""
+    command = (sys.executable, '-c', APPEND, str(path), text or name)
+    return Stage(name, command, needs, outputs=(path,), **kwargs)
+
+
+@pytest.fixture
+def chain(tmp_path):
+    first = appending('first', tmp_path / 'a')
+    return [first, appending('second', tmp_path / 'b', needs=('first',))]
+
+
+def run(stages, tmp_path, **kwargs):
+    return StageRunner(stages, tmp_path / 'records', interval=0.1, **kwargs).run()
+
+
+def test_each_stage_runs_once(chain, tmp_path):
+    seconds = run(chain, tmp_path)
+    assert run(chain, tmp_path) == seconds and all(value > 0 for value in seconds.values())
+    assert (tmp_path / 'a').read_text() == 'first'
+    assert (tmp_path / 'b').read_text() == 'second'
+
+
+def test_a_change_runs_the_stage_and_what_follows(chain, tmp_path):
+    run(chain, tmp_path)
+    run([dataclasses.replace(chain[0], sources='other'), chain[1]], tmp_path)
+    assert (tmp_path / 'a').read_text() == 'firstfirst'
+    assert (tmp_path / 'b').read_text() == 'secondsecond'
+    run([dataclasses.replace(chain[0], sources='other'), chain[1]], tmp_path)
+    assert (tmp_path / 'b').read_text() == 'secondsecond'
+
+
+def test_a_lost_output_is_made_again(chain, tmp_path):
+    run(chain, tmp_path)
+    (tmp_path / 'b').unlink()
+    run(chain, tmp_path)
+    assert (tmp_path / 'a').read_text() == 'first'
+    assert (tmp_path / 'b').read_text() == 'second'
+
+
+def test_a_failed_stage_goes_on_in_its_folder_unless_it_changed(tmp_path):
+    folder = tmp_path / 'work'
+    code = (
+        'import pathlib, sys; f = pathlib.Path(sys.argv[1]); f.mkdir(exist_ok=True); '
+        "n = len(list(f.iterdir())); (f / str(n)).touch(); print('state', n); sys.exit(n < 1)"
+    )
+    stage = Stage('work', (sys.executable, '-c', code, str(folder)), folder=folder)
+    with pytest.raises(
+        RuntimeError, match=r"stage 'work' ended with status 1; log: (?s:.*)state 0"
+    ):
+        run([stage], tmp_path)
+    run([stage], tmp_path)
+    assert len(list(folder.iterdir())) == 2
+    with pytest.raises(RuntimeError, match='status 1'):
+        run([dataclasses.replace(stage, sources='other')], tmp_path)
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_missing_output_is_an_error(tmp_path):
+    stage = Stage('idle', (sys.executable, '-c', ''), outputs=(tmp_path / 'none',))
+    with pytest.raises(RuntimeError, match=r"'idle' did not write \['.*none'\]"):
+        run([stage], tmp_path)
+
+
+def test_independent_stages_run_at_the_same_time(tmp_path):
+    """Each waits for the other's file; one after the other they would both time out."""
+    code = (
+        'import pathlib, sys, time; mine, other = map(pathlib.Path, sys.argv[1:]); mine.touch()\n'
+        'end = time.monotonic() + 20\n'
+        'while not other.exists(): time.sleep(0.01); assert time.monotonic() < end'
+    )
+    a, b = tmp_path / 'a', tmp_path / 'b'
+    stages = [
+        Stage('a', (sys.executable, '-c', code, str(a), str(b))),
+        Stage('b', (sys.executable, '-c', code, str(b), str(a))),
+    ]
+    lines = []
+    run(stages, tmp_path, jobs=2, write=lines.append)
+    assert lines and lines[-1].startswith('[100%]')
+
+
+def test_progress_is_read_from_the_output(tmp_path):
+    code = "import time; print('Iter(train) [ 3/4]', flush=True); time.sleep(0.5)"
+    lines = []
+    run([Stage('train', (sys.executable, '-c', code))], tmp_path, write=lines.append)
+    assert any('train 75%' in line for line in lines)
+    assert '[ 3/4]' in (tmp_path / 'records' / 'train.log').read_text()
+
+
+def test_two_runs_do_not_share_a_folder(chain, tmp_path):
+    (tmp_path / 'records').mkdir()
+    with open(tmp_path / 'records' / 'lock', 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RuntimeError, match='is in use by another run'):
+            run(chain, tmp_path)
+    run(chain, tmp_path)
+
+
+def test_digest_follows_names_and_contents(tmp_path):
+    folder = tmp_path / 'code'
+    folder.mkdir()
+    (folder / 'a.py').write_text('1')
+    before = digest_of([folder])
+    (folder / 'b.txt').write_text('no source')
+    assert digest_of([folder]) == before
+    (folder / 'a.py').write_text('2')
+    changed = digest_of([folder])
+    (folder / 'a.py').rename(folder / 'c.py')
+    assert len({before, changed, digest_of([folder])}) == 3

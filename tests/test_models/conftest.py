@@ -1,0 +1,107 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""The shipped models at a size that a test can afford."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet3d.registry import MODELS
+from mmdet3d.utils import register_all_modules
+from mmengine.config import Config
+
+import nexusflow.models  # noqa: F401  (registers the classes)
+from nexusflow.models.bev.grid import BEVGrid
+from nexusflow.testing import make_clip_batch
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_'
+CHANNELS = 24
+BEV_GRID = dict(range_m=(-51.2, -51.2, 51.2, 51.2), cell_m=6.4)
+MAP_GRID = dict(range_m=(-15.0, -30.0, 15.0, 30.0), cell_m=5.0)
+SHRINK = {
+    'img_backbone.init_cfg': None,
+    'img_backbone.base_channels': 8,
+    'img_neck.out_channels': [CHANNELS // 3] * 3,
+    'lift.in_channels': CHANNELS,
+    'lift.out_channels': CHANNELS,
+    'lift.grid': BEV_GRID,
+    'temporal.channels': CHANNELS,
+    'temporal.grid': BEV_GRID,
+    'map_head.channels': CHANNELS,
+    'map_head.bev_grid': BEV_GRID,
+    'map_head.grid': MAP_GRID,
+    'map_head.num_queries': 8,
+    'track_head.channels': CHANNELS,
+    'track_head.bev_grid': BEV_GRID,
+    'track_head.grid': BEV_GRID,
+    'track_head.num_queries': 10,
+}
+NECK_INPUTS = {18: [16, 32, 64], 50: [64, 128, 256]}
+LSS = dict(
+    type='NexusLSSLift',
+    in_channels=CHANNELS,
+    out_channels=CHANNELS,
+    grid=BEV_GRID,
+    depth_m=(2.0, 42.0, 8.0),
+)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def small_config():
+    """Function (base, lift, regulariser) -> configuration of a shipped model, shrunk."""
+    register_all_modules()
+
+    def make(base='model_tiny', lift='NexusVoxelLift', regulariser=False):
+        cfg = Config.fromfile(CONFIGS / f'{base}.py')
+        cfg.merge_from_dict({f'model.{key}': value for key, value in SHRINK.items()})
+        cfg.model.img_neck.in_channels = NECK_INPUTS[cfg.model.img_backbone.depth]
+        if lift == 'NexusLSSLift':
+            cfg.model.lift = LSS
+        if regulariser:
+            cfg.model.regulariser = Config.fromfile(
+                CONFIGS / 'regulariser_nexusflow.py'
+            ).regulariser
+            cfg.model.regulariser.dim = 16
+        return cfg.model
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def small_model(small_config):
+    """Function (base, lift, regulariser) -> a fresh model; the seed decides its weights."""
+
+    def make(*args, seed=0, **kwargs):
+        torch.manual_seed(seed)
+        model = MODELS.build(small_config(*args, **kwargs))
+        return model
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def clips():
+    """Function of ``make_clip_batch``'s arguments -> what the preprocessor makes of the batch."""
+    preprocessor = MODELS.build(dict(type='NexusDataPreprocessor'))
+
+    def make(*args, **kwargs):
+        return preprocessor(copy.deepcopy(make_clip_batch(*args, **kwargs)))
+
+    return make
+
+
+@pytest.fixture
+def bev_grid():
+    return BEVGrid(**BEV_GRID)
+
+
+@pytest.fixture
+def map_grid():
+    return BEVGrid(**MAP_GRID)

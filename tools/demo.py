@@ -30,6 +30,10 @@ TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs'
 PACKAGE = Path(nexusflow.__path__[0])
 VERSION = 'v1.0-world'
+WORLD_CODE = ('geometry', 'world')
+DATA_CODE = ('geometry', 'datasets')
+TRAIN_CODE = ('datasets', 'engine', 'flows', 'geometry', 'models', 'supervision')
+TEST_CODE = (*TRAIN_CODE, 'evaluation')
 PARTIAL = {'map': ['boston'], 'track': ['singapore']}
 SMOKE_WORLD = (
     '--train-scenes-per-city 1 --val-scenes-per-city 1 --train-networks-per-city 1 '
@@ -92,7 +96,7 @@ def data_stages(args: argparse.Namespace, world: Path) -> list[Stage]:
             seconds=60,
             outputs=(world / VERSION / 'splits.json',),
             folder=world,
-            sources=digest_of([PACKAGE / 'world', PACKAGE / 'geometry']),
+            sources=sources(WORLD_CODE),
         ),
         Stage(
             'convert',
@@ -100,7 +104,7 @@ def data_stages(args: argparse.Namespace, world: Path) -> list[Stage]:
             needs=('world',),
             seconds=15,
             outputs=(world / 'nexusflow_infos_world_val.pkl',),
-            sources=digest_of([PACKAGE / 'datasets', PACKAGE / 'geometry']),
+            sources=sources(DATA_CODE),
         ),
     ]
 
@@ -108,7 +112,6 @@ def data_stages(args: argparse.Namespace, world: Path) -> list[Stage]:
 def method_stages(args: argparse.Namespace, name: str, work_dir: Path) -> list[Stage]:
     """Train a method and judge it."""
     config = str(CONFIGS / 'nexusflow' / METHODS[name].config)
-    sources = digest_of([PACKAGE, CONFIGS])
     # The test stage judges; a validation at the end of training would do it twice.
     train = [f'randomness.seed={args.seed}', 'train_cfg.val_begin=1000000']
     if args.smoke:
@@ -119,6 +122,7 @@ def method_stages(args: argparse.Namespace, name: str, work_dir: Path) -> list[S
     test = [
         f'test_evaluator.0.out_file={work_dir}/map.json',
         f'test_evaluator.1.out_dir={work_dir}/track',
+        f'test_evaluator.1.workers={args.workers}',
     ]
     return [
         Stage(
@@ -129,7 +133,7 @@ def method_stages(args: argparse.Namespace, name: str, work_dir: Path) -> list[S
             seconds=240,
             outputs=(work_dir / 'last_checkpoint',),
             folder=work_dir,
-            sources=sources,
+            sources=sources(TRAIN_CODE) + digest_of([CONFIGS]),
         ),
         Stage(
             f'test_{name}',
@@ -141,9 +145,14 @@ def method_stages(args: argparse.Namespace, name: str, work_dir: Path) -> list[S
             kind='test',
             seconds=60,
             outputs=(work_dir / 'metrics.json', work_dir / 'map.json'),
-            sources=sources,
+            sources=sources(TEST_CODE) + digest_of([CONFIGS]),
         ),
     ]  # fmt: skip
+
+
+def sources(packages: tuple[str, ...]) -> str:
+    """Digest of some parts of the package."""
+    return digest_of([PACKAGE / name for name in packages])
 
 
 def command(tool: str, *args: str) -> tuple[str, ...]:
@@ -157,6 +166,8 @@ def environment(args: argparse.Namespace, world: Path) -> dict[str, str]:
     return {
         'OMP_NUM_THREADS': threads,
         'MKL_NUM_THREADS': threads,
+        # threads that spin while they wait stall each other as soon as a core is shared
+        'OMP_WAIT_POLICY': 'PASSIVE',
         **os.environ,
         'NEXUSFLOW_DATA_ROOT': str(world),
         'PYTHONPATH': os.pathsep.join([str(PACKAGE.parent), os.environ.get('PYTHONPATH', '')]),

@@ -30,7 +30,7 @@ train_dataloader = dict(
         type='NexusClipDataset',
         data_root=data_root,
         ann_file=f'nexusflow_infos_{train_split}.pkl',
-        clip_length=3,
+        clip_length=2,
         supervision=dict(type='Full'),
         pipeline=train_pipeline,
     ),

@@ -1,13 +1,13 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 # One-cycle AdamW for a few hundred iterations on a CPU.
-max_iters = 600
+max_iters = 500
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.01),
     clip_grad=dict(max_norm=35.0, norm_type=2),
 )
 param_scheduler = [
-    dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False),
+    dict(type='OneCycleLR', eta_max=3e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=10 * max_iters)
 val_cfg = dict(type='ValLoop')

@@ -33,6 +33,7 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file=train_info,
+        clip_length=3,
         supervision=dict(type='ByLocation', map=['boston-*'], track=['singapore-*']),
         pipeline=train_pipeline,
     ),

@@ -22,8 +22,6 @@ BEV_GRID = dict(range_m=(-51.2, -51.2, 51.2, 51.2), cell_m=6.4)
 MAP_GRID = dict(range_m=(-15.0, -30.0, 15.0, 30.0), cell_m=5.0)
 SHRINK = {
     'img_backbone.init_cfg': None,
-    'img_backbone.base_channels': 8,
-    'img_neck.out_channels': [CHANNELS // 3] * 3,
     'lift.in_channels': CHANNELS,
     'lift.out_channels': CHANNELS,
     'lift.grid': BEV_GRID,
@@ -38,7 +36,7 @@ SHRINK = {
     'track_head.grid': BEV_GRID,
     'track_head.num_queries': 10,
 }
-NECK_INPUTS = {18: [16, 32, 64], 50: [64, 128, 256]}
+BASE_CHANNELS = 8
 LSS = dict(
     type='NexusLSSLift',
     in_channels=CHANNELS,
@@ -61,7 +59,11 @@ def small_config():
     def make(base='model_tiny', lift='NexusVoxelLift', regulariser=False):
         cfg = Config.fromfile(CONFIGS / f'{base}.py')
         cfg.merge_from_dict({f'model.{key}': value for key, value in SHRINK.items()})
-        cfg.model.img_neck.in_channels = NECK_INPUTS[cfg.model.img_backbone.depth]
+        backbone, neck = cfg.model.img_backbone, cfg.model.img_neck
+        narrow = backbone.get('base_channels', 64) // BASE_CHANNELS
+        backbone.base_channels = BASE_CHANNELS
+        neck.in_channels = [channels // narrow for channels in neck.in_channels]
+        neck.out_channels = [CHANNELS // len(neck.in_channels)] * len(neck.in_channels)
         if lift == 'NexusLSSLift':
             cfg.model.lift = LSS
         if regulariser:

@@ -25,12 +25,12 @@ def make_targets(places, ids, labels=None, labelled=True):
     return FrameTargets(gt, labelled, CPU)
 
 
-def run(places, ids, targets, logits=None, cls_weight=2.0, box_weight=0.25):
+def run(places, ids, targets, logits=None, max_distance_m=1e3):
     """Assignment of queries at places with car-sized boxes."""
     code = make_targets(places, ids).code.nan_to_num()
     logits = torch.zeros(len(places), 7) if logits is None else logits
     query_ids = torch.tensor(ids, dtype=torch.long)
-    return assign(logits, code, query_ids, targets, cls_weight, box_weight).tolist()
+    return assign(logits, code, query_ids, targets, 2.0, 0.25, max_distance_m).tolist()
 
 
 def test_a_track_inherits_its_object_however_far_it_is():
@@ -85,6 +85,16 @@ def test_no_query():
 def test_no_newborn(ids):
     matched = run([(0, 0), (1, 1)], ids, make_targets([(0, 0), (1, 1)], [7, 8]))
     assert matched == ([0, 1] if ids == [7, 8] else [-1, -1])
+
+
+def test_a_newborn_too_far_from_every_object_stays_unmatched():
+    targets = make_targets([(0, 0), (10, 0)], [7, 8])
+    assert run([(2, 0), (14, 0)], [-1, -1], targets, max_distance_m=3.0) == [0, -1]
+
+
+def test_the_distance_of_an_inherited_object_is_not_limited():
+    targets = make_targets([(0, 0)], [7])
+    assert run([(30, 0)], [7], targets, max_distance_m=3.0) == [0]
 
 
 def test_labels_of_an_unlabelled_sample_are_not_read():

@@ -95,12 +95,28 @@ def test_costs_equal_brute_force():
                 assert (pred[b, n] - chosen).abs().mean().item() == pytest.approx(best, rel=1e-4)
 
 
-def test_anchors_are_the_middle_of_lines_and_the_centroid_of_rings():
+def test_the_first_anchor_is_the_middle():
     square = [[0, 0], [4, 0], [4, 4], [2, 4], [0, 4], [0, 0]]
     line = [[0, 0], [1, 0], [2, 0], [3, 0], [4, 0], [5, 0]]
     targets = MapTargets([make_gt([line, square], [False, True], [0, 1])], POINTS, CPU)
-    torch.testing.assert_close(targets.centers_m[0], torch.tensor([[2.5, 0.0], [2.0, 2.4]]))
+    middle, centroid = targets.anchors_m[0, :, 0]
+    torch.testing.assert_close(middle, torch.tensor([2.5, 0.0]), atol=0.5, rtol=0)
+    torch.testing.assert_close(centroid, torch.tensor([2.0, 2.4]))
     assert targets.labels.tolist() == [[0, 1]]
+
+
+def test_other_anchors_lie_on_the_line_or_near_the_centroid():
+    line = torch.stack([torch.linspace(0, 30, 20), torch.zeros(20)], -1)
+    ring = torch.cat([line[:10], line[:9].flip(0) + torch.tensor([0.0, 8.0]), line[:1]])
+    gt = InstanceData(
+        pts_m=torch.stack([line, ring]),
+        is_closed=torch.tensor([False, True]),
+        labels=torch.tensor([0, 1]),
+    )
+    on_line, on_ring = MapTargets([gt], 20, CPU).anchors_m[0]
+    assert (on_line[:, 1] == 0).all()
+    assert ((on_line[:, 0] > 8) & (on_line[:, 0] < 22)).all()
+    assert (on_ring - ring[:-1].mean(0)).norm(dim=-1).max() < 2.0
 
 
 def test_samples_are_padded():

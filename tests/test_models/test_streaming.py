@@ -16,7 +16,7 @@ def model(small_model):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
-    model.lifecycle.birth_score = model.lifecycle.keep_score = 0.01
+    model.lifecycle.birth_score = model.lifecycle.keep_score = 0.0
     model.lifecycle.patience = 100
     return model.eval()
 
@@ -121,8 +121,8 @@ class _Still(torch.nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, content, code, padding, bev):
-        content, logits, _ = self.layer(content, code, padding, bev)
+    def forward(self, content, code, *args):
+        content, logits, _ = self.layer(content, code, *args)
         return content, logits, code
 
 

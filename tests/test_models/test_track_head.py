@@ -2,6 +2,7 @@
 """Track head: queries through a clip, and what its losses see."""
 
 import pytest
+import shapely
 import torch
 from mmdet3d.structures import LiDARInstance3DBoxes
 from mmengine.structures import InstanceData
@@ -10,7 +11,7 @@ from nexusflow.models.bev.grid import BEVGrid
 from nexusflow.models.map_track_detector import clip_motion
 from nexusflow.models.track.assigner import FrameTargets
 from nexusflow.models.track.box_code import encode_boxes
-from nexusflow.models.track.loss import TrackLoss
+from nexusflow.models.track.loss import TrackLoss, footprints
 from nexusflow.models.track.queries import TrackQueries, batch_queries
 from nexusflow.models.track.track_head import NexusTrackHead
 from nexusflow.testing import make_clip_batch
@@ -21,7 +22,9 @@ CPU = torch.device('cpu')
 
 
 def make_head(**kwargs):
-    args = dict(num_queries=QUERIES, drop_prob=0.0, insert_prob=0.0)
+    """A head whose newborns may be matched from any distance, without augmentation of its tracks."""
+    args = dict(num_queries=QUERIES, num_layers=2, drop_prob=0.0, insert_prob=0.0)
+    args['loss'] = dict(max_distance_m=1e3)
     return NexusTrackHead(CHANNELS, GRID, GRID, **{**args, **kwargs})
 
 
@@ -232,6 +235,15 @@ def test_later_frames_teach_the_interaction():
         assert (grad > 0) == learns
 
 
+def test_a_track_outside_the_grid_is_unlikely():
+    head = make_head().eval()
+    track = TrackQueries.empty(CHANNELS, CPU, 2)
+    track.valid[:], track.ids[:] = True, torch.tensor([5, 6])
+    track.code[:, :2] = torch.tensor([[60.0, 0.0], [51.0, -51.0]])
+    out = head.decode(head.dense_forward(make_bevs(1, 1)[:, 0]), batch_queries([track]))
+    assert out['layers'][-1][0][0, QUERIES:].sigmoid().max() < 0.2
+
+
 def make_targets():
     """Three objects of which one has no known velocity."""
     rows = torch.tensor(
@@ -249,47 +261,92 @@ def make_targets():
     return FrameTargets(gt, True, CPU), encode_boxes(gt.bboxes_3d).nan_to_num(7.0)
 
 
-def perfect_frame(loss_fn, grid):
-    """Outputs that say what the targets say, by queries 4, 0 and 2 of 5."""
+@pytest.fixture
+def frame():
+    """Targets, how five queries are matched, and outputs that say what the targets say."""
     target, code = make_targets()
-    cells, _ = grid.cell_of(code[:, :2])
-    heat = torch.full((1, 7, 256), -20.0)
-    heat[0, target.labels, cells] = 20.0
-    dense = torch.randn(1, 256, 10)
-    dense[0, cells] = code
     queries = torch.tensor([4, 0, 2])
     logits, boxes = torch.full((1, 5, 7), -20.0), torch.randn(1, 5, 10)
     logits[0, queries, target.labels] = 20.0
     boxes[0, queries] = code
     matched = torch.full((1, 5), -1)
     matched[0, queries] = torch.arange(3)
-    valid = torch.ones(1, 5, dtype=torch.bool)
     outputs = dict(
-        heat=heat.view(1, 7, 16, 16), dense_code=dense, valid=valid, layers=[(logits, boxes)]
+        heat=torch.zeros(1, 7, 16, 16, requires_grad=True),
+        segmentation=torch.zeros(1, 7, 16, 16),
+        dense_code=code[1].expand(1, 256, 10).clone().requires_grad_(),
+        valid=torch.ones(1, 5, dtype=torch.bool),
+        layers=[(logits, boxes)],
     )
-    return loss_fn.frame(outputs, [target], [matched], torch.ones(1)), outputs, target, matched
+    return target, matched, outputs
 
 
-def test_perfect_outputs_cost_nothing():
-    grid = BEVGrid(**GRID)
-    sums, *_ = perfect_frame(TrackLoss(grid, 7), grid)
-    assert max(sums.values()) < 1e-4
+def run_loss(target, matched, outputs, **kwargs):
+    loss_fn = TrackLoss(BEVGrid(**GRID), 7, **kwargs)
+    return loss_fn.frame(outputs, [target], [matched], torch.ones(1))
 
 
-def test_a_metre_of_error_costs_its_weight():
-    grid = BEVGrid(**GRID)
-    loss_fn = TrackLoss(grid, 7, box_weight=0.5)
-    _, outputs, target, matched = perfect_frame(loss_fn, grid)
-    outputs['layers'][0][1][..., 0] += 1.0
-    sums = loss_fn.frame(outputs, [target], [matched], torch.ones(1))
-    assert sums['d0_box'] == pytest.approx(3 * 0.5, rel=1e-4)
+def test_perfect_queries_cost_nothing(frame):
+    sums = run_loss(*frame)
+    assert sums['d0_cls'] < 1e-4
+    assert sums['d0_box'] < 1e-4
+
+
+def test_a_metre_of_error_costs_its_weight(frame):
+    frame[2]['layers'][0][1][..., 0] += 1.0
+    assert run_loss(*frame, box_weight=0.5)['d0_box'].item() == pytest.approx(3 * 0.5, rel=1e-4)
+
+
+def test_padding_costs_nothing(frame):
+    target, matched, outputs = frame
+    outputs['layers'][0][0][0, 1] = 20.0
+    outputs['valid'][0, 1] = False
+    assert run_loss(*frame)['d0_cls'] < 1e-4
+
+
+def test_cells_that_hold_a_centre_learn_its_box(frame):
+    target, _, outputs = frame
+    run_loss(*frame)['dense_box'].backward()
+    slope = outputs['dense_code'].grad[0]
+    cell, _ = BEVGrid(**GRID).cell_of(target.code[:, :2])
+    assert slope[cell[0], 0] < 0
+    assert slope[cell[1]].abs().max() == 0
+    assert slope[cell[2], 0] < 0
+    assert slope[cell[2], 8:].abs().max() == 0
+    assert slope[0].abs().max() == 0
+
+
+def test_the_heatmap_learns_the_centres(frame):
+    target, _, outputs = frame
+    run_loss(*frame)['heat'].backward()
+    slope = outputs['heat'].grad[0].flatten(1)
+    cell, _ = BEVGrid(**GRID).cell_of(target.code[:, :2])
+    assert (slope[target.labels, cell] < 0).all()
+    assert (slope[target.labels.roll(1), cell] > 0).all()
+    assert (slope[:, 0] > 0).all()
+
+
+def test_footprints_cover_the_boxes_seen_from_above():
+    grid = BEVGrid((-20.0, -20.0, 20.0, 20.0), 1.0)
+    rows = torch.tensor([[3.0, -4, 0, 17, 6, 2, 0.7, 0, 0], [-12.0, 11, 0, 0.4, 0.3, 2, 0, 0, 0]])
+    boxes = LiDARInstance3DBoxes(rows, box_dim=9, origin=(0.5, 0.5, 0.5))
+    valid = torch.tensor([[True, True, False]])
+    code = torch.cat([encode_boxes(boxes), torch.zeros(1, 10)])[None]
+    area = footprints(code, torch.tensor([[2, 5, 0]]), valid, grid, 7)[0]
+    large = shapely.MultiPoint(boxes.corners[0, :, :2].numpy()).convex_hull
+    expected = shapely.contains_xy(large, *grid.centers().unbind(-1))
+    assert (area[2].bool().numpy() == expected).all()
+    cell, _ = grid.cell_of(torch.tensor([-12.0, 11.0]))
+    assert area[5].flatten()[cell] == 1
+    assert 1 <= area[5].sum() <= 9
+    assert area[[0, 1, 3, 4, 6]].sum() == 0
 
 
 def test_the_loss_is_a_collective_average():
     """Its scale depends neither on the number of frames nor on the number of objects."""
     loss_fn = TrackLoss(BEVGrid(**GRID), 7)
-    frame = dict(heat=torch.tensor(6.0), d0_cls=torch.tensor(3.0))
-    once = loss_fn.collect([frame], torch.tensor(4.0))
-    thrice = loss_fn.collect([frame] * 3, torch.tensor(12.0))
+    sums = dict(heat=torch.tensor(6.0), d0_cls=torch.tensor(3.0))
+    once = loss_fn.collect([sums], torch.tensor(4.0))
+    thrice = loss_fn.collect([sums] * 3, torch.tensor(12.0))
     assert once == thrice == {'loss_track_heat': 1.5, 'loss_track_d0_cls': 0.75}
-    assert loss_fn.collect([frame], torch.tensor(0.0))['loss_track_heat'] == 6.0
+    assert loss_fn.collect([sums], torch.tensor(0.0))['loss_track_heat'] == 6.0

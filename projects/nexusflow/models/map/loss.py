@@ -40,7 +40,7 @@ class MapLoss(nn.Module):
         pts_weight: float = 1.0,
         dir_weight: float = 0.2,
         heat_weight: float = 1.0,
-        seg_weight: float = 5.0,
+        seg_weight: float = 10.0,
         anchor_sigma_m: float = 1.0,
         max_distance_m: float = 4.0,
     ) -> None:

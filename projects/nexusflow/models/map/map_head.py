@@ -107,7 +107,7 @@ class NexusMapHead(nn.Module):
         prior = logits
         for layer in self.layers:
             points = points.detach()
-            queries, logits, points = layer(queries, points, feature, prior)
+            queries, logits, points = layer(queries, points, dense, prior)
             layers.append((logits, points))
         return dict(
             bev=feature,

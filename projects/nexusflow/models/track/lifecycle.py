@@ -23,10 +23,10 @@ class TrackLifecycle:
 
     def __init__(
         self,
-        birth_score: float = 0.3,
-        keep_score: float = 0.2,
+        birth_score: float = 0.25,
+        keep_score: float = 0.15,
         patience: int = 3,
-        duplicate_m: float = 1.0,
+        duplicate_m: float = 2.0,
     ) -> None:
         self.birth_score, self.keep_score = birth_score, keep_score
         self.patience, self.duplicate_m = patience, duplicate_m
@@ -46,7 +46,8 @@ class TrackLifecycle:
             ``track_ids``) and the next free id.
         """
         logits, code = (x[0] for x in out['layers'][-1])
-        scores, labels = logits.sigmoid().max(-1)
+        labels = out['labels'][0]
+        scores = logits.sigmoid().gather(1, labels.unsqueeze(-1)).squeeze(-1)
         num_new = len(scores) - out['num_tracks']
         tracked = torch.arange(num_new, num_new + len(prev), device=scores.device)
         seen = scores[tracked] >= self.keep_score

@@ -81,7 +81,7 @@ class TrackLoss(nn.Module):
         cls_weight: float = 2.0,
         box_weight: float = 0.25,
         heat_weight: float = 1.0,
-        seg_weight: float = 0.01,
+        seg_weight: float = 0.03,
         sigma_m: float = 1.0,
         max_distance_m: float = 3.0,
     ) -> None:

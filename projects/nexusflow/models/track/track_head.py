@@ -54,7 +54,7 @@ class NexusTrackHead(nn.Module):
         num_queries: int = 50,
         num_layers: int = 2,
         num_blocks: int = 2,
-        suppress_m: float = 1.0,
+        suppress_m: float = 2.0,
         drop_prob: float = 0.1,
         insert_prob: float = 0.3,
         loss: dict | None = None,
@@ -116,35 +116,38 @@ class NexusTrackHead(nn.Module):
             tracks: Padded batch (B, M), already moved to this frame.
 
         Returns:
-            ``dense`` and 'content' (B, Q, C), 'ids' (B, Q) (-1 newborn, -2 padding), 'valid' (B, Q), 'layers': list of
+            ``dense`` and 'content' (B, Q, C), 'ids' (B, Q) (-1 newborn, -2 padding), 'labels' (B, Q) the peak's or
+            the track's class, 'valid' (B, Q), 'layers': list of
             (logits (B, Q, L), code (B, Q, 10)); the Q = num_queries + M queries are newborns first.
         """
-        content, code = self._newborns(dense, tracks)
+        content, code, labels = self._newborns(dense, tracks)
         updated = self.interaction(tracks.content, tracks.valid)
         content = torch.cat([content, updated], dim=1)
         code = torch.cat([code, tracks.code], dim=1)
+        labels = torch.cat([labels, tracks.labels], dim=1)
         batch = len(content)
         newborn = tracks.ids.new_full((batch, self.num_queries), -1)
         ids = torch.cat([newborn, tracks.ids.masked_fill(~tracks.valid, -2)], dim=1)
         valid = ids > -2
         layers = []
-        heat = dense['heat'].detach()
+        # outside the grid a sample is zero; a logit of zero would be a probability of one half
+        heat, nothing = dense['heat'].detach(), prior_bias(0.01)
         for layer in self.layers:
             code = code.detach()
-            prior = self.grid.sample(heat, code[..., XY]).transpose(1, 2)
-            content, logits, code = layer(content, code, ~valid, dense['bev'], prior)
+            prior = self.grid.sample(heat - nothing, code[..., XY]).transpose(1, 2) + nothing
+            content, logits, code = layer(content, code, ~valid, dense['dense'], prior)
             layers.append((logits, code))
-        return dict(dense, content=content, ids=ids, valid=valid, layers=layers)
+        return dict(dense, content=content, ids=ids, labels=labels, valid=valid, layers=layers)
 
-    def _newborns(self, dense: dict, tracks: TrackQueries) -> tuple[Tensor, Tensor]:
-        """Content (B, N, C) and boxes (B, N, 10) at the peaks no live track explains."""
+    def _newborns(self, dense: dict, tracks: TrackQueries) -> tuple[Tensor, Tensor, Tensor]:
+        """Content (B, N, C), boxes (B, N, 10) and classes (B, N) of the peaks no live track explains."""
         heat = dense['heat'].detach().sigmoid()
-        _, index, _ = top_peaks(heat, self.num_queries, self._unexplained(tracks, heat))
+        _, index, labels = top_peaks(heat, self.num_queries, self._unexplained(tracks, heat))
         both = torch.cat([dense['bev'], dense['dense'], dense['heat'].detach()], dim=1)
         both = both.flatten(2).transpose(1, 2)
         both = both.gather(1, index.unsqueeze(-1).expand(-1, -1, both.shape[-1]))
         code = dense['dense_code'].gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
-        return self.query_embed(both), code
+        return self.query_embed(both), code, labels
 
     def _unexplained(self, tracks: TrackQueries, heat: Tensor) -> Tensor:
         """(B, L, h, w) one, and zero around the live tracks of a class."""
@@ -214,7 +217,9 @@ class NexusTrackHead(nn.Module):
             (torch.rand(len(live), device=live.device) < self.insert_prob).nonzero().flatten()
         )
         spare = ((matched < 0) & (out['ids'][b] == -1)).nonzero().flatten()
-        scores, labels = logits[b].detach().sigmoid().max(-1)
+        labels = out['labels'][b].clone()
+        labels[live] = target.labels[matched[live]]
+        scores = logits[b].detach().sigmoid().gather(1, labels.unsqueeze(-1)).squeeze(-1)
         best = scores[spare].argsort(descending=True)[: len(inserted)]
         rows = torch.cat([live, spare[best]])
         ids = torch.full_like(rows, -1)

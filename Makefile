@@ -30,7 +30,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/interrogate
+	$(BIN)/interrogate projects tools
 
 setup: $(VENV)/ready
 

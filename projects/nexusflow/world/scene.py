@@ -1,7 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """What a world source hands to the renderer and to the writer: a map, and what moves on it.
 
-The world is flat: the ground is z = 0 of the global frame. Global frame: metres, x east, y north, yaw counter-clockwise from x.
+The world is flat: the ground is z = 0 of the global frame. Global frame: metres, x east, y north,
+yaw counter-clockwise from x.
 """
 
 from __future__ import annotations

@@ -97,6 +97,11 @@ def test_the_distance_of_an_inherited_object_is_not_limited():
     assert run([(30, 0)], [7], targets, max_distance_m=3.0) == [0]
 
 
+def test_objects_without_an_identity_are_matched_like_newborns():
+    targets = make_targets([(0, 0), (10, 0)], [-1, -1])
+    assert run([(9, 0), (1, 0)], [-1, -1], targets) == [1, 0]
+
+
 def test_labels_of_an_unlabelled_sample_are_not_read():
     targets = make_targets([(0, 0)], [7], labelled=False)
     assert len(targets.ids) == len(targets.labels) == len(targets.code) == 0

@@ -77,6 +77,17 @@ def test_a_scene_with_the_same_times_but_another_token_starts_anew(model, clips)
     assert same(alone, stream(model, data, 1, [1]))
 
 
+def test_streaming_fuses_as_training_does(model, clips):
+    data = clips(1, 3, SIZE)
+    seen = []
+    hook = model.temporal.register_forward_hook(lambda module, args, output: seen.append(output))
+    model(**data, mode='loss')
+    stream(model, data, 0)
+    hook.remove()
+    together, *apart = seen
+    torch.testing.assert_close(together, torch.cat(apart), atol=1e-4, rtol=1e-4)
+
+
 def test_the_past_of_the_scene_matters(model, clips):
     data = clips(1, 2, SIZE)
     after = stream(model, data, 0)[1]

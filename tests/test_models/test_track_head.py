@@ -9,8 +9,8 @@ from mmengine.structures import InstanceData
 
 from nexusflow.models.bev.grid import BEVGrid
 from nexusflow.models.map_track_detector import clip_motion
-from nexusflow.models.track.assigner import FrameTargets
-from nexusflow.models.track.box_code import encode_boxes
+from nexusflow.models.track.assigner import FrameTargets, assign
+from nexusflow.models.track.box_code import encode_boxes, move_boxes
 from nexusflow.models.track.loss import TrackLoss, footprints
 from nexusflow.models.track.queries import TrackQueries, batch_queries
 from nexusflow.models.track.track_head import NexusTrackHead
@@ -130,19 +130,23 @@ def test_an_object_that_left_is_no_longer_carried():
     assert not left & set(track_ids(outs[2], 0))
 
 
-def test_tracks_start_where_motion_says():
-    """The carried box, moved by velocity and ego motion, before any refinement."""
+def test_tracks_start_where_motion_brings_their_own_box():
+    """The carried box of each id, moved by velocity and ego motion, before much refinement."""
     (clip,) = clips_of(2, ('track',))
     head = make_head()
     bevs = make_bevs(1, 2)
     _, outs = run(head, bevs, [clip])
-    first = outs[0]['layers'][-1][1][0]
+    logits, code = (x[0].detach() for x in outs[0]['layers'][-1])
+    targets = FrameTargets(clip[0].gt_instances_3d, True, CPU)
+    weights = head.loss_fn.cls_weight, head.loss_fn.box_weight, 1e3
+    matched = assign(logits, code, outs[0]['ids'][0], targets, *weights).tolist()
+    query_of = {targets.ids[k].item(): q for q, k in enumerate(matched) if k >= 0}
+    queries = [query_of[track] for track in track_ids(outs[1], 0)]
     prev2curr, seconds = clip_motion([clip], bevs)
-    ids = outs[1]['ids'][0, QUERIES:]
-    rotation, shift = prev2curr[0, 1, :2, :2], prev2curr[0, 1, :2, 3]
-    expected = (first[:, :2] + first[:, 8:] * seconds[0, 1]) @ rotation.T + shift
-    found = outs[1]['layers'][0][1][0, QUERIES:, :2][ids >= 0]
-    assert torch.cdist(found, expected).min(1).values.max() < 0.3
+    expected = move_boxes(code[None, queries], prev2curr[:, 1], seconds[:, 1])
+    found = outs[1]['layers'][0][1][:, QUERIES:]
+    assert len(queries) == len(targets.ids)
+    torch.testing.assert_close(found[..., :2], expected[..., :2], atol=0.3, rtol=0)
 
 
 def test_dropped_tracks_are_born_again_and_false_positives_are_added():

@@ -1,9 +1,10 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""A task's own part of the BEV: crop to the task's range and resolution, then a few residual blocks."""
+"""A task's own part of the BEV: crop to the task's range and resolution, then residual blocks."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from mmdet.models.backbones.resnet import BasicBlock
 from torch import Tensor, nn
 
@@ -11,7 +12,10 @@ from .grid import BEVGrid
 
 
 class BEVEncoder(nn.Module):
-    """Sample the shared BEV on the task's grid and refine it.
+    """Sample the shared BEV on the task's grid and refine it, near and far.
+
+    A lane runs through the whole range, so a cell has to know more than its neighbourhood: a second branch works at
+    a quarter of the resolution, where a few blocks see everything at little cost.
 
     Args:
         channels: Channels in and out.
@@ -28,13 +32,21 @@ class BEVEncoder(nn.Module):
         self.same = source.range_m == target.range_m and source.shape == target.shape
         self.register_buffer('centers_m', target.centers(), persistent=False)
         self.blocks = nn.Sequential(*[BasicBlock(channels, channels) for _ in range(num_blocks)])
+        self.context = nn.Sequential(
+            nn.Conv2d(channels, 2 * channels, 4, stride=4, bias=False),
+            nn.BatchNorm2d(2 * channels),
+            nn.ReLU(inplace=True),
+            *[BasicBlock(2 * channels, 2 * channels) for _ in range(num_blocks)],
+            nn.Conv2d(2 * channels, channels, 1),
+        )
 
     def forward(self, bev: Tensor) -> Tensor:
         """(B, C, H, W) on the source grid to (B, C, h, w) on the target grid."""
         if not self.same:
             xy = self.centers_m.expand(len(bev), -1, -1, -1)
             bev = self.source.sample(bev, xy)
-        return self.blocks(bev)
+        far = F.interpolate(self.context(bev), bev.shape[2:], mode='bilinear', align_corners=False)
+        return self.blocks(bev + far)
 
 
 def sine_encoding(

@@ -166,8 +166,6 @@ def environment(args: argparse.Namespace, world: Path) -> dict[str, str]:
     return {
         'OMP_NUM_THREADS': threads,
         'MKL_NUM_THREADS': threads,
-        # threads that spin while they wait stall each other as soon as a core is shared
-        'OMP_WAIT_POLICY': 'PASSIVE',
         **os.environ,
         'NEXUSFLOW_DATA_ROOT': str(world),
         'PYTHONPATH': os.pathsep.join([str(PACKAGE.parent), os.environ.get('PYTHONPATH', '')]),

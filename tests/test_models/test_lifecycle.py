@@ -28,7 +28,9 @@ def make_out(newborns, tracks=()):
         logits[0, i, label] = torch.logit(torch.tensor(score))
         code[0, i, :2] = torch.tensor([x, y])
     content = torch.arange(len(rows)).view(1, -1, 1).expand(-1, -1, 4).float()
-    return dict(layers=[(logits, code)], content=content, num_tracks=max(len(tracks), 1))
+    labels = torch.tensor([[label for *_, label in rows]])
+    num_tracks = max(len(tracks), 1)
+    return dict(layers=[(logits, code)], content=content, labels=labels, num_tracks=num_tracks)
 
 
 def test_scores_over_the_threshold_give_birth(lifecycle):
@@ -71,6 +73,15 @@ def test_a_weak_track_is_kept_silently_for_its_patience(lifecycle):
     for _ in range(2):
         tracks, shown, next_id = lifecycle.step(make_out([], [(2, 0, 0.1, CAR)]), tracks, next_id)
     assert (len(tracks), next_id) == (0, 1)
+
+
+def test_a_track_keeps_its_class_and_is_scored_by_it(lifecycle):
+    tracks, _, next_id = lifecycle.step(make_out([(0, 0, 0.9, CAR)]), nothing(), 0)
+    out = make_out([], [(0, 0, 0.3, CAR)])
+    out['layers'][0][0][0, 0, PEDESTRIAN] = 4.0
+    _, shown, _ = lifecycle.step(out, tracks, next_id)
+    assert shown.labels_3d.tolist() == [CAR]
+    torch.testing.assert_close(shown.scores_3d, torch.tensor([0.3]))
 
 
 def test_an_id_is_not_used_again(lifecycle):

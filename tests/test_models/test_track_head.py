@@ -119,6 +119,10 @@ def test_tracks_carry_the_ids_of_the_frame_before():
             ids = track_ids(outs[t], b)
             assert set(ids) == ids_of(clip[t - 1])
             assert len(ids) == len(set(ids))
+            gt = clip[t - 1].gt_instances_3d
+            label_of = dict(zip(gt.instance_ids.tolist(), gt.labels_3d.tolist(), strict=True))
+            labels = outs[t]['labels'][b, QUERIES:][outs[t]['valid'][b, QUERIES:]].tolist()
+            assert labels == [label_of[track] for track in ids]
 
 
 def test_an_object_that_left_is_no_longer_carried():

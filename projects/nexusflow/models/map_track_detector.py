@@ -67,7 +67,9 @@ class NexusMapTrackDetector(BaseModel):
         self.regulariser = None
         if regulariser:
             channels = dict(channels=self.track_head.channels)
-            self.regulariser = MODELS.build(regulariser, default_args=channels)
+            # the detector's own weights start the same with and without a regulariser
+            with torch.random.fork_rng(devices=[]):
+                self.regulariser = MODELS.build(regulariser, default_args=channels)
         self.lifecycle = TrackLifecycle(**(lifecycle or {}))
         self._stream: StreamState | None = None
 

@@ -21,7 +21,7 @@ class BEVEncoder(nn.Module):
         channels: Channels in and out.
         source: Grid of the shared BEV.
         target: Grid of the task.
-        num_blocks: Residual blocks.
+        num_blocks: Residual blocks of each branch.
     """
 
     def __init__(
@@ -45,8 +45,10 @@ class BEVEncoder(nn.Module):
         if not self.same:
             xy = self.centers_m.expand(len(bev), -1, -1, -1)
             bev = self.source.sample(bev, xy)
-        far = F.interpolate(self.context(bev), bev.shape[2:], mode='bilinear', align_corners=False)
-        return self.blocks(bev + far)
+        rows, cols = bev.shape[2:]
+        whole = F.pad(bev, (0, -cols % 4, 0, -rows % 4))
+        far = F.interpolate(self.context(whole), scale_factor=4.0, mode='bilinear')
+        return self.blocks(bev + far[..., :rows, :cols])
 
 
 def sine_encoding(

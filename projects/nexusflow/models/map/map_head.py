@@ -13,6 +13,7 @@ from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...supervision.masking import label_mask
 from ..bev.encoder import BEVEncoder
 from ..bev.grid import BEVGrid
 from ..heatmap import prior_bias, top_peaks
@@ -141,7 +142,7 @@ class NexusMapHead(nn.Module):
             ``loss_map_*`` scalars, and what :meth:`forward` returns.
         """
         outputs = self(bev)
-        labelled = torch.tensor([self.task in s.tasks for s in samples], device=bev.device)
+        labelled = label_mask([s.tasks for s in samples], self.task, bev.device)
         empty = InstanceData(labels=torch.zeros(0), pts_m=torch.zeros(0), is_closed=torch.zeros(0))
         gts = [s.gt_map if self.task in s.tasks else empty for s in samples]
         targets = MapTargets(gts, self.num_points, bev.device)

@@ -93,10 +93,12 @@ def test_figures_know_whether_they_meet_their_goal():
 
 def test_stages_of_a_method_use_its_config_and_seed(tmp_path):
     demo = load_tool('demo')
-    train, test = demo.method_stages(Namespace(seed=7, smoke=False), 'full', tmp_path / 'full')
+    args = Namespace(seed=7, smoke=False, workers=3)
+    train, test = demo.method_stages(args, 'full', tmp_path / 'full')
     assert train.command[2].endswith('configs/nexusflow/nexusflow_tiny_full.py')
     assert Path(train.command[2]).exists()
     assert '--resume' in train.command and 'randomness.seed=7' in train.command
+    assert 'test_evaluator.1.workers=3' in test.command
     assert test.needs == (train.name,) and test.command[3] == str(tmp_path / 'full')
     assert set(demo.METHODS) == {'baseline', 'nexusflow', 'full'}
 

@@ -22,7 +22,8 @@ def random_pose(rng, count):
 
 
 def test_quaternions_agree_with_pyquaternion():
-    quaternion = pytest.importorskip('pyquaternion').Quaternion
+    from pyquaternion import Quaternion as quaternion
+
     for q in np.random.default_rng(0).normal(size=(20, 4)):
         expected = quaternion(q).normalised.rotation_matrix
         np.testing.assert_allclose(rotation_from_quaternion(q), expected, atol=1e-12)

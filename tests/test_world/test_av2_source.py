@@ -5,14 +5,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import feather
 from shapely import contains_xy
 from shapely.ops import unary_union
 
-feather = pytest.importorskip('pyarrow.feather')
-pyarrow = pytest.importorskip('pyarrow')
-
-from nexusflow.world.av2_source import load_av2_log  # noqa: E402
+from nexusflow.world.av2_source import load_av2_log
 
 REAL = Path(__file__).parents[3] / 'shared' / 'data' / 'av2_log'
 CORNER = np.array([-200.0, 1000.0])

@@ -5,23 +5,21 @@ import json
 
 import numpy as np
 import pytest
+from nuscenes import NuScenes
+from nuscenes.eval.common.config import config_factory
+from nuscenes.eval.detection.evaluate import DetectionEval
+from nuscenes.eval.detection.utils import category_to_detection_name
+from nuscenes.eval.tracking.evaluate import TrackingEval
+from nuscenes.eval.tracking.utils import category_to_tracking_name
+from nuscenes.map_expansion.map_api import NuScenesMap
+from nuscenes.utils.geometry_utils import BoxVisibility, view_points
+from nuscenes.utils.splits import get_scenes_of_custom_split
 
 from nexusflow.world.camera import nuscenes_like_rig
 from nexusflow.world.parts import build_part, plan_parts
 from nexusflow.world.render import SceneRenderer
 from nexusflow.world.styles import style_for
 from nexusflow.world.tokens import token
-
-pytest.importorskip('nuscenes')
-from nuscenes import NuScenes  # noqa: E402
-from nuscenes.eval.common.config import config_factory  # noqa: E402
-from nuscenes.eval.detection.evaluate import DetectionEval  # noqa: E402
-from nuscenes.eval.detection.utils import category_to_detection_name  # noqa: E402
-from nuscenes.eval.tracking.evaluate import TrackingEval  # noqa: E402
-from nuscenes.eval.tracking.utils import category_to_tracking_name  # noqa: E402
-from nuscenes.map_expansion.map_api import NuScenesMap  # noqa: E402
-from nuscenes.utils.geometry_utils import BoxVisibility, view_points  # noqa: E402
-from nuscenes.utils.splits import get_scenes_of_custom_split  # noqa: E402
 
 VERSION = 'v1.0-world'
 META = dict.fromkeys(('use_camera', 'use_lidar', 'use_radar', 'use_map', 'use_external'), False)

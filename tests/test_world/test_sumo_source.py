@@ -31,7 +31,6 @@ TRACKING = {
     'vehicle.bicycle',
     'human.pedestrian.adult',
 }
-needs_sumo = pytest.mark.skipif(importlib.util.find_spec('sumo') is None, reason='no eclipse-sumo')
 
 
 @pytest.fixture(scope='module', params=sorted(CITIES))
@@ -68,7 +67,6 @@ def moves(track):
     return np.diff(track.center_m[:, :2], axis=0)[joined], track.yaw_rad[1:][joined]
 
 
-@needs_sumo
 def test_same_seed_same_bytes_and_other_networks_lie_elsewhere():
     job = NetworkJob('boston-seaport', 0, 'train', scenes=1, frames=6, seed=3)
     first = build_network(job)
@@ -85,7 +83,6 @@ def test_same_seed_same_bytes_and_other_networks_lie_elsewhere():
     assert len({s.name for s in scenes}) == 2
 
 
-@needs_sumo
 def test_map_layers_agree(city):
     city_map, _ = city
     road = road_of(city_map)
@@ -107,7 +104,6 @@ def test_map_layers_agree(city):
         assert crossing.intersection(road).area > 0.7 * crossing.area
 
 
-@needs_sumo
 def test_traffic_keeps_to_the_side_of_its_city(city):
     city_map, scenes = city
     dividers = unary_union(city_map.road_dividers)
@@ -128,7 +124,6 @@ def test_traffic_keeps_to_the_side_of_its_city(city):
     assert on_left < 0.05 if CITIES[city_map.location].left_hand else on_left > 0.95
 
 
-@needs_sumo
 def test_objects_stand_on_the_map_and_move_as_they_head(city):
     city_map, scenes = city
     road = road_of(city_map).buffer(0.2)
@@ -152,7 +147,6 @@ def test_objects_stand_on_the_map_and_move_as_they_head(city):
     assert 0.5 < np.max(steps) < 9.0, 'half a second apart, no teleports'
 
 
-@needs_sumo
 def test_scenes_are_worth_driving(city):
     _, scenes = city
     assert {t.category for s in scenes for t in s.tracks} >= TRACKING
@@ -242,9 +236,8 @@ def test_scene_keeps_what_is_within_reach():
 
 
 def test_missing_or_failing_sumo_is_named(tmp_path, monkeypatch):
-    if importlib.util.find_spec('sumo') is not None:
-        with pytest.raises(RuntimeError, match='netgenerate ended with'):
-            run_sumo('netgenerate', ['--no-such-option'], tmp_path)
+    with pytest.raises(RuntimeError, match='netgenerate ended with'):
+        run_sumo('netgenerate', ['--no-such-option'], tmp_path)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(RuntimeError, match=r'pip install nexusflow\[world\]'):
         run_sumo('netgenerate', [], tmp_path)

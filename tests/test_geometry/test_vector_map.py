@@ -1,15 +1,14 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""MapTR's rules on hand-made maps, and against a plain record-by-record version of them."""
+"""MapTR's rules on hand-made maps; random ones are in ``test_map_extraction.py``."""
 
 import numpy as np
 import pytest
-import shapely
-from shapely import affinity, ops
-from shapely.geometry import LinearRing, LineString, MultiLineString, MultiPolygon, Polygon, box
+from shapely import affinity
+from shapely.geometry import LinearRing, LineString, Polygon, box
 
 from nexusflow.geometry.frames import make_rigid
 from nexusflow.geometry.polylines import is_closed, line_lengths
-from nexusflow.geometry.vector_map import MAP_CLASSES, MapIndex, MapLayers
+from nexusflow.geometry.vector_map import MAP_CLASSES, LaneGraph, MapIndex, MapLayers, MapRules
 
 RANGE = (-15.0, -30.0, 15.0, 30.0)
 
@@ -108,64 +107,61 @@ def test_invalid_polygons_are_repaired_and_counted():
     assert line_lengths(out['ped_crossing']).sum() == pytest.approx(4 * 32**0.5 + 16)
 
 
-def record_by_record(layers, x, y, yaw):
-    """The rules of mapping.md 1.2 in plain scalar shapely: clip, move, union, cut, merge, split."""
-    patch = affinity.translate(affinity.rotate(box(*RANGE), yaw, (0, 0), use_radians=True), x, y)
-
-    def local(geoms):
-        cut = [g.intersection(patch) for g in geoms]
-        cut = [affinity.translate(g, -x, -y) for g in cut if not g.is_empty]
-        return [affinity.rotate(g, -yaw, (0, 0), use_radians=True) for g in cut]
-
-    def outline(polygons, margin):
-        union = ops.unary_union(polygons)
-        parts = union.geoms if isinstance(union, MultiPolygon) else [union]
-        x0, y0, x1, y1 = RANGE
-        window = box(x0 - margin, y0 - margin, x1 + margin, y1 + margin)
-        out = []
-        for part in parts:
-            for ring in [part.exterior, *part.interiors]:
-                line = ring.intersection(window)
-                out.append(ops.linemerge(line) if isinstance(line, MultiLineString) else line)
-        return out
-
-    def split(geoms):
-        parts = [p for g in geoms for p in getattr(g, 'geoms', [g])]
-        return [p for p in parts if p.length > 0]
-
-    return {
-        'divider': split(local(layers.dividers)),
-        'ped_crossing': split(outline(local(layers.ped_crossings), 0.2)),
-        'boundary': split(outline(local(layers.road_surface), -0.2)),
-    }
+def test_polygons_without_area_are_counted():
+    flat = Polygon([(0, 0), (4, 4), (8, 8)])
+    index = MapIndex(MapLayers(road_surface=[flat], num_unusable={'road_surface': 2, 'lanes': 1}))
+    assert index.num_repaired['road_surface'] == 0
+    assert index.num_unusable == {'road_surface': 3, 'lanes': 1}
+    assert index.extract(pose(), RANGE)['boundary'] == []
 
 
-def random_city(rng):
-    roads = []
-    for _ in range(60):
-        x, y, w, h, a = rng.uniform([0, 0, 5, 20, 0], [120, 120, 15, 80, 180])
-        roads.append(affinity.rotate(box(x, y, x + w, y + h), a))
-    crossings = [
-        affinity.rotate(box(x, y, x + 4, y + 9), x * y) for x, y in rng.uniform(0, 120, (30, 2))
-    ]
-    lines = [LineString(rng.uniform(0, 120, (5, 2))) for _ in range(30)]
-    return MapLayers(roads, crossings, lines)
+@pytest.mark.parametrize('turn_deg', [0.0, 20.0, 77.0])
+def test_shared_edges_leave_no_line_in_the_road(turn_deg):
+    """Three pieces that meet in a T; in exact numbers their union is a bar of 8 by 120."""
+    pieces = [box(-4, -60, 4, 10), box(-4, 10, 1, 60), box(1, 10, 4, 60)]
+    layers = MapLayers(road_surface=[affinity.rotate(p, turn_deg, (0, 0)) for p in pieces])
+    for yaw in np.linspace(-0.3, 0.3, 7):
+        out = MapIndex(layers).extract(pose(0, 0, np.deg2rad(turn_deg) + yaw), RANGE)
+        lengths = line_lengths(out['boundary'])
+        assert lengths == pytest.approx([59.6 / np.cos(yaw)] * 2)
 
 
-def test_equals_the_record_by_record_version():
-    rng = np.random.default_rng(0)
-    layers = random_city(rng)
-    index = MapIndex(layers)
-    for _ in range(15):
-        x, y, yaw = rng.uniform([20, 20, -np.pi], [100, 100, np.pi])
-        got = index.extract(pose(x, y, yaw), RANGE)
-        expected = record_by_record(layers, x, y, yaw)
-        for name in MAP_CLASSES:
-            assert len(got[name]) == len(expected[name])
-            lengths = [g.length for g in expected[name]]
-            np.testing.assert_allclose(
-                np.sort(line_lengths(got[name])), np.sort(lengths), atol=1e-6
-            )
-            a = shapely.union_all([LineString(v) for v in got[name]])
-            b = shapely.union_all(expected[name])
-            assert shapely.hausdorff_distance(a, b) < 1e-6
+def test_a_ring_that_starts_within_the_patch_is_one_line():
+    """The ring's first vertex must not cut the line."""
+    for start in range(4):
+        corners = np.roll([(-10.0, -10.0), (-10.0, 10.0), (40.0, 10.0), (40.0, -10.0)], start, 0)
+        out = MapIndex(MapLayers(road_surface=[Polygon(corners)])).extract(pose(), RANGE)
+        (line,) = out['boundary']
+        expected = [(14.8, -10), (-10, -10), (-10, 10), (14.8, 10)]
+        np.testing.assert_allclose(line, expected, atol=1e-9)
+
+
+def test_crossings_are_joined_by_the_chosen_rule():
+    """Two bars in line, touching; one across them; one that touches at 6 degrees; one far away."""
+    bars = [box(-10, 0, -2, 3), box(-2, 0, 6, 3), box(-4, 3, -1, 12)]
+    slanted = affinity.rotate(box(6, 0, 12, 3), 6, origin=(6, 0))
+    layers = MapLayers(ped_crossings=[*bars, slanted, box(-10, 20, -2, 23)])
+    touching = MapIndex(layers).extract(pose(), RANGE)['ped_crossing']
+    assert len(touching) == 2
+    parallel = MapIndex(layers, MapRules(crossings='streammapnet')).extract(pose(), RANGE)
+    bounds = spans(parallel['ped_crossing'])
+    assert len(bounds) == 3
+    assert (-4, 3, -1, 12) in bounds and (-10, 20, -2, 23) in bounds
+    joined = next(b for b in bounds if b[0] == -10 and b[1] == 0)
+    assert joined[2] == pytest.approx(6 + 6 * np.cos(np.deg2rad(6)), abs=1e-6)
+
+
+def test_centre_lines_are_a_class_on_demand():
+    layers = MapLayers(lanes=LaneGraph([LineString([(0, -50), (0, 50)])], [[]]))
+    assert list(MapIndex(layers).extract(pose(), RANGE)) == list(MAP_CLASSES)
+    index = MapIndex(layers, MapRules(centerlines=True))
+    out = index.extract(pose(), RANGE)
+    assert tuple(out) == index.rules.classes == (*MAP_CLASSES, 'centerline')
+    np.testing.assert_allclose(out['centerline'], [[(0, -30), (0, 30)]])
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="crossings is 'all', it must be one of"):
+        MapRules(crossings='all')
+    with pytest.raises(ValueError, match=r'range_m \(0, 0, 0, 5\) is empty; give \(x_min'):
+        MapIndex(MapLayers()).extract(pose(), (0, 0, 0, 5))

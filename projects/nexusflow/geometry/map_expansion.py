@@ -1,36 +1,42 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Read the layers that we need from a nuScenes map expansion file (version 1.3)."""
+"""Read the layers that we need from a nuScenes map expansion (version 1.3)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from nexusflow.geometry.arclines import discretise
+from nexusflow.geometry.centerlines import SPACING_M, LaneGraph
+from nexusflow.geometry.map_nodes import MapNodes
 from nexusflow.geometry.vector_map import MapLayers
 
-_POLYGON_LAYERS = ('road_segment', 'lane', 'ped_crossing')
+_ROAD_LAYERS = ('road_segment', 'lane')
 _LINE_LAYERS = ('road_divider', 'lane_divider')
-_KEYS = ('node', 'line', 'polygon', *_POLYGON_LAYERS, *_LINE_LAYERS)
+_LANE_LAYERS = ('lane', 'lane_connector')
+_KEYS = ('node', 'line', 'polygon', *_ROAD_LAYERS, 'ped_crossing', *_LINE_LAYERS)
+_LANE_KEYS = ('lane_connector', 'arcline_path_3', 'connectivity')
+
+Tables = Mapping[str, Any]
 
 
-def load_map_expansion(path: Path) -> MapLayers:
+def load_map_expansion(path: Path, centerlines: bool = False) -> MapLayers:
     """Read a city's map.
 
     Args:
         path: ``<data root>/maps/expansion/<location>.json``.
+        centerlines: Read the lanes' centre lines too.
 
     Returns:
         The layers that make the map classes, global frame, metres.
 
     Raises:
         FileNotFoundError: The file is missing.
-        ValueError: It is not JSON, or a layer is missing.
+        ValueError: It is not JSON, or a layer is missing or broken.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -41,68 +47,74 @@ def load_map_expansion(path: Path) -> MapLayers:
         tables = json.loads(path.read_text('utf-8'))
     except ValueError as e:
         raise ValueError(f'map expansion {path} is not valid JSON ({e}); unpack it again') from e
-    missing = [key for key in _KEYS if key not in tables]
+    return layers_of_tables(tables, f'map expansion {path}', centerlines)
+
+
+def layers_of_tables(
+    tables: Tables, source: str = 'map expansion', centerlines: bool = False
+) -> MapLayers:
+    """The layers of a map expansion that is in memory, e.g. ``NuScenesMap(...).json_obj``.
+
+    Args:
+        tables: Layer name -> records.
+        source: Named in errors.
+        centerlines: Read the lanes' centre lines too.
+
+    Raises:
+        ValueError: A layer is missing or broken.
+    """
+    missing = [k for k in (*_KEYS, *_LANE_KEYS * centerlines) if k not in tables]
     if missing:
         raise ValueError(
-            f"map expansion {path} has no layer '{missing[0]}'; "
-            'unpack version 1.3 of the map expansion'
+            f"{source} has no layer '{missing[0]}'; unpack version 1.3 of the map expansion"
         )
     try:
-        return _layers(tables)
+        return _layers(tables, centerlines)
     except KeyError as e:
         raise ValueError(
-            f'map expansion {path} refers to {e}, which it does not contain; unpack it again'
+            f'{source} refers to {e}, which it does not contain; unpack it again'
         ) from e
+    except ValueError as e:
+        raise ValueError(f'{source}: {e}; unpack it again') from e
 
 
-def _layers(tables: Mapping[str, Any]) -> MapLayers:
+def _layers(tables: Tables, centerlines: bool) -> MapLayers:
     """Geometry of the tables."""
-    nodes = _Nodes(tables['node'])
+    nodes = MapNodes(tables['node'])
     rings = {p['token']: p for p in tables['polygon']}
     lines = {line['token']: line['node_tokens'] for line in tables['line']}
-    layers = {
-        name: nodes.polygons([rings[r['polygon_token']] for r in tables[name]])
-        for name in _POLYGON_LAYERS
-    }
+    road = [rings[r['polygon_token']] for name in _ROAD_LAYERS for r in tables[name]]
+    crossings = [rings[r['polygon_token']] for r in tables['ped_crossing']]
     dividers = [lines[r['line_token']] for name in _LINE_LAYERS for r in tables[name]]
+    shapes = {
+        'road_surface': nodes.polygons(road),
+        'ped_crossings': nodes.polygons(crossings),
+        'dividers': nodes.lines(dividers),
+    }
+    records = {'road_surface': road, 'ped_crossings': crossings, 'dividers': dividers}
+    unusable = {name: len(records[name]) - len(shapes[name]) for name in shapes}
+    graph = LaneGraph()
+    if centerlines:
+        graph, unusable['lanes'] = _lanes(tables)
     return MapLayers(
-        road_surface=[*layers['road_segment'], *layers['lane']],
-        ped_crossings=list(layers['ped_crossing']),
-        dividers=list(nodes.lines([d for d in dividers if len(d) > 1])),
+        **{name: list(found) for name, found in shapes.items()},
+        lanes=graph,
+        num_unusable={name: count for name, count in unusable.items() if count},
     )
 
 
-class _Nodes:
-    """The node table; makes geometries of token lists."""
-
-    def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
-        self._index = {r['token']: i for i, r in enumerate(records)}
-        self._xy = np.array([(r['x'], r['y']) for r in records], dtype=np.float64).reshape(-1, 2)
-
-    def lines(self, tokens: Sequence[Sequence[str]]) -> NDArray[np.object_]:
-        """One line string per list of at least two tokens."""
-        if not tokens:
-            return np.empty(0, dtype=object)
-        return np.asarray(shapely.linestrings(**self._flat(tokens)))
-
-    def polygons(self, records: Sequence[Mapping[str, Any]]) -> NDArray[np.object_]:
-        """One polygon with its holes per record of the polygon table."""
-        if not records:
-            return np.empty(0, dtype=object)
-        holes = [(i, h['node_tokens']) for i, r in enumerate(records) for h in r['holes']]
-        holes = [(i, tokens) for i, tokens in holes if len(tokens) > 2]
-        shells = shapely.linearrings(**self._flat([r['exterior_node_tokens'] for r in records]))
-        out = np.asarray(shapely.polygons(shells))
-        if holes:
-            owner = np.array([i for i, _ in holes])
-            inner = shapely.linearrings(**self._flat([tokens for _, tokens in holes]))
-            for i in np.unique(owner):
-                out[i] = shapely.polygons(shells[i], holes=inner[owner == i])
-        return out
-
-    def _flat(self, tokens: Sequence[Sequence[str]]) -> dict[str, NDArray[Any]]:
-        """Coordinates of token lists, one after the other, and the list each belongs to."""
-        sizes = [len(t) for t in tokens]
-        ids = np.array([self._index[token] for line in tokens for token in line], dtype=np.int64)
-        points = self._xy[ids].reshape(-1, 2)
-        return {'coords': points, 'indices': np.repeat(np.arange(len(tokens)), sizes)}
+def _lanes(tables: Tables) -> tuple[LaneGraph, int]:
+    """Lanes and lane connectors with their links, and the number of those that have no path."""
+    tokens = [r['token'] for name in _LANE_LAYERS for r in tables[name]]
+    with_path = [t for t in tokens if tables['arcline_path_3'].get(t)]
+    index = {token: i for i, token in enumerate(with_path)}
+    links: list[set[int]] = [set() for _ in with_path]
+    for token, i in index.items():
+        linked = tables['connectivity'].get(token, {})
+        links[i].update(index[t] for t in linked.get('outgoing', ()) if t in index)
+        for t in linked.get('incoming', ()):
+            if t in index:
+                links[index[t]].add(i)
+    points = discretise([tables['arcline_path_3'][t] for t in with_path], SPACING_M)
+    lines = [shapely.linestrings(p) for p in points]
+    return LaneGraph(lines, [sorted(s) for s in links]), len(tokens) - len(with_path)

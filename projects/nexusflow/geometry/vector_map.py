@@ -6,21 +6,25 @@ Classes and their sources (nuScenes map expansion layers):
 - ``divider``: ``road_divider`` and ``lane_divider`` lines, clipped to the patch, not merged;
 - ``ped_crossing``: outline of the union of the crossings, clipped to the patch: always closed
   rings, a crossing that the patch cuts contains a piece of the patch's edge;
-- ``boundary``: outline of the union of ``road_segment`` and ``lane``, clipped to the patch and then
-  cut by the patch shrunk by 0.2 m, which drops the fake edges along the patch border; open lines,
-  or closed rings (islands).
+- ``boundary``: outline of the union of ``road_segment`` and ``lane``, cut by the patch shrunk by
+  0.2 m, which drops the fake edges along the patch border; open lines, or closed rings (islands);
+- ``centerline`` (option, MapTRv2): ways through the lanes, see :mod:`nexusflow.geometry.centerlines`.
 
 Outer rings run clockwise, holes counter-clockwise: the area lies to the right of the line. The
 patch is turned by the yaw of ``lidar2global``; height, roll and pitch are ignored.
 
-Rules after MapTR (Liao et al., ICLR 2023), https://arxiv.org/abs/2208.14437. Two differences: all
-geometry is built and indexed once per city instead of once per sample, and invalid polygons are
-repaired and counted instead of skipped.
+Rules after MapTR (Liao et al., ICLR 2023), https://arxiv.org/abs/2208.14437. Three differences:
+
+- geometry is built, united and indexed once per city instead of once per sample;
+- so the union comes before the clip. The outcome is the same in exact numbers, but polygons that
+  share an edge which the patch cuts come apart by the last bit when they are clipped and turned
+  first, and their union then has a slit: a boundary line up and down in the middle of the road;
+- invalid polygons are repaired and counted instead of skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +32,10 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 from shapely.geometry.base import BaseGeometry
 
-from nexusflow.geometry.frames import heading_yaw
+from nexusflow.geometry.centerlines import CenterlineIndex, LaneGraph
+from nexusflow.geometry.line_index import MIN_LENGTH_M, LineIndex
+from nexusflow.geometry.patch import Patch
+from nexusflow.geometry.polygons import join_parallel, outlines, repair, surfaces, union
 
 NDArrayFloat = NDArray[np.float64]
 NDArrayObject = NDArray[np.object_]
@@ -36,11 +43,39 @@ NDArrayObject = NDArray[np.object_]
 MAP_CLASSES = ('divider', 'ped_crossing', 'boundary')
 """Order of the map classes' labels, as in MapTR."""
 
+CENTERLINE = 'centerline'
+"""The fourth class, as in MapTRv2; see :class:`MapRules`."""
+
+CROSSING_RULES = ('maptr', 'streammapnet')
+
 EDGE_MARGIN_M = 0.2
 """Boundaries nearer than this to the patch's edge are dropped."""
 
-MIN_LENGTH_M = 1e-2
-"""Shorter pieces are points where a line touches the patch."""
+
+@dataclass(frozen=True)
+class MapRules:
+    """Choices among the published rules.
+
+    Attributes:
+        crossings: Which crossings become one element: ``'maptr'``, all that touch;
+            ``'streammapnet'``, those that touch and have parallel long axes.
+        centerlines: Whether ``centerline`` is a class.
+
+    Raises:
+        ValueError: There is no such rule.
+    """
+
+    crossings: str = 'maptr'
+    centerlines: bool = False
+
+    def __post_init__(self) -> None:
+        if self.crossings not in CROSSING_RULES:
+            raise ValueError(f"crossings is '{self.crossings}', it must be one of {CROSSING_RULES}")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the map classes in the order of their labels."""
+        return (*MAP_CLASSES, CENTERLINE) if self.centerlines else MAP_CLASSES
 
 
 @dataclass(frozen=True)
@@ -51,30 +86,42 @@ class MapLayers:
         road_surface: Polygons of the layers ``road_segment`` and ``lane``.
         ped_crossings: Polygons of the layer ``ped_crossing``.
         dividers: Lines of the layers ``road_divider`` and ``lane_divider``.
+        lanes: Centre lines of the layers ``lane`` and ``lane_connector``.
+        num_unusable: Records without geometry, per layer, e.g. polygons of two nodes.
     """
 
     road_surface: Sequence[BaseGeometry] = field(default=())
     ped_crossings: Sequence[BaseGeometry] = field(default=())
     dividers: Sequence[BaseGeometry] = field(default=())
+    lanes: LaneGraph = LaneGraph()
+    num_unusable: Mapping[str, int] = field(default_factory=dict)
 
 
 class MapIndex:
-    """One search tree per layer of a city; answers poses with local lines.
+    """One search tree per class of a city; answers poses with local lines.
 
     Args:
         layers: The city's geometry.
+        rules: Choices among the published rules.
 
     Attributes:
+        rules: The rules.
         num_repaired: Invalid polygons that were repaired, per layer.
+        num_unusable: Records that give no element, per layer: those without geometry, and invalid
+            polygons without an area.
     """
 
-    def __init__(self, layers: MapLayers) -> None:
+    def __init__(self, layers: MapLayers, rules: MapRules | None = None) -> None:
+        self.rules = rules or MapRules()
         self.num_repaired: dict[str, int] = {}
-        self._trees = {
-            'boundary': shapely.STRtree(self._valid('road_surface', layers.road_surface)),
-            'ped_crossing': shapely.STRtree(self._valid('ped_crossings', layers.ped_crossings)),
-            'divider': shapely.STRtree(_as_array(layers.dividers)),
-        }
+        self.num_unusable = dict(layers.num_unusable)
+        road = union(self._valid('road_surface', layers.road_surface))
+        crossings = self._valid('ped_crossings', layers.ped_crossings)
+        join = union if self.rules.crossings == 'maptr' else join_parallel
+        self._crossings = shapely.STRtree(join(crossings))
+        self._boundaries = LineIndex(outlines(road), join_rings=True)
+        self._dividers = LineIndex(_simple(_as_array(layers.dividers)))
+        self._lanes = CenterlineIndex(layers.lanes) if self.rules.centerlines else None
 
     def extract(
         self, lidar2global: ArrayLike, map_range_m: Sequence[float]
@@ -89,43 +136,36 @@ class MapIndex:
             Class name -> list of (n, 2) polylines within the patch, lidar frame; rings repeat their
             first vertex.
         """
-        x0, y0, x1, y1 = (float(v) for v in map_range_m)
-        m = EDGE_MARGIN_M
-        patch = shapely.box(x0, y0, x1, y1)
-        inner = shapely.box(x0 + m, y0 + m, x1 - m, y1 - m)
-        near = {name: self._nearby(name, lidar2global, patch) for name in MAP_CLASSES}
-        boundary = shapely.intersection(_outline(near['boundary'], patch), inner)
-        split = shapely.get_type_id(boundary) == shapely.GeometryType.MULTILINESTRING
-        boundary[split] = shapely.line_merge(boundary[split])
-        return {
-            'divider': _line_coords(shapely.intersection(near['divider'], patch)),
-            'ped_crossing': _line_coords(_outline(near['ped_crossing'], patch)),
-            'boundary': _line_coords(boundary),
+        patch = Patch.around(lidar2global, map_range_m)
+        lines = {
+            'divider': self._dividers.clip(patch).coords,
+            'ped_crossing': self._crossing_rings(patch),
+            'boundary': self._boundaries.clip(patch.grown(-EDGE_MARGIN_M)).coords,
         }
+        if self._lanes is not None:
+            lines[CENTERLINE] = self._lanes.clip(patch)
+        return lines
 
     def _valid(self, name: str, polygons: Sequence[BaseGeometry]) -> NDArrayObject:
-        """Repair invalid polygons, count them, and keep what has an area."""
-        geoms = _as_array(polygons)
-        broken = ~shapely.is_valid(geoms)
-        self.num_repaired[name] = int(broken.sum())
-        if broken.any():
-            geoms = geoms.copy()
-            geoms[broken] = shapely.make_valid(geoms[broken])
-            geoms = shapely.get_parts(geoms)
-            geoms = shapely.get_parts(geoms)
-        return np.asarray(geoms[shapely.get_dimensions(geoms) == 2])
+        """Repair a layer's polygons and count."""
+        valid, repaired, lost = repair(_as_array(polygons))
+        self.num_repaired[name] = repaired
+        if lost:
+            self.num_unusable[name] = self.num_unusable.get(name, 0) + lost
+        return valid
 
-    def _nearby(self, name: str, lidar2global: ArrayLike, patch: BaseGeometry) -> NDArrayObject:
-        """A layer's geometries that meet the patch, moved to the lidar frame."""
-        pose = np.asarray(lidar2global, dtype=np.float64)
-        yaw = float(heading_yaw(pose))
-        turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
-        origin = pose[:2, 3]
-        tree = self._trees[name]
-        area = shapely.transform(patch, lambda xy: xy @ turn.T + origin)
-        hits = np.sort(tree.query(area, predicate='intersects'))
-        found = tree.geometries[hits]
-        return np.asarray(shapely.transform(found, lambda xy: (xy - origin) @ turn))
+    def _crossing_rings(self, patch: Patch) -> list[NDArrayFloat]:
+        """Outlines of what the patch leaves of the crossings, lidar frame."""
+        hits = np.sort(self._crossings.query(patch.footprint, predicate='intersects'))
+        if len(hits) == 0:
+            return []
+        areas = shapely.transform(self._crossings.geometries[hits], patch.to_local)
+        bounds = shapely.bounds(areas)
+        cut = (bounds[:, :2] < patch.low).any(axis=1) | (bounds[:, 2:] > patch.high).any(axis=1)
+        if cut.any():
+            areas[cut] = shapely.intersection(areas[cut], patch.rectangle)
+        rings = outlines(surfaces(areas))
+        return [shapely.get_coordinates(r) for r in rings[shapely.length(rings) >= MIN_LENGTH_M]]
 
 
 def _as_array(geoms: Sequence[BaseGeometry]) -> NDArrayObject:
@@ -135,22 +175,9 @@ def _as_array(geoms: Sequence[BaseGeometry]) -> NDArrayObject:
     return out
 
 
-def _outline(polygons: NDArrayObject, patch: BaseGeometry) -> NDArrayObject:
-    """Rings of the union of the polygons within the patch; outer ones clockwise, holes not."""
-    parts = shapely.get_parts(shapely.union_all(shapely.intersection(polygons, patch)))
-    parts = parts[shapely.get_dimensions(parts) == 2]
-    rings, owner = shapely.get_rings(parts, return_index=True)
-    is_outer = np.diff(owner, prepend=-1) > 0
-    wrong = shapely.is_ccw(rings) == is_outer
-    rings[wrong] = shapely.reverse(rings[wrong])
-    return np.asarray(rings)
-
-
-def _line_coords(geoms: NDArrayObject) -> list[NDArrayFloat]:
-    """The line parts of clipped geometries as coordinate arrays, without empty ones."""
-    parts = shapely.get_parts(geoms)
-    parts = parts[shapely.length(parts) >= MIN_LENGTH_M]
-    coords, index = shapely.get_coordinates(parts, return_index=True)
-    if len(parts) == 0:
-        return []
-    return np.split(coords, np.flatnonzero(np.diff(index)) + 1)
+def _simple(lines: NDArrayObject) -> NDArrayObject:
+    """Lines that cross themselves are split where they do, as clipping by shapely splits them."""
+    crossing = ~shapely.is_simple(lines)
+    lines = lines.copy()
+    lines[crossing] = shapely.node(lines[crossing])
+    return np.asarray(shapely.get_parts(lines))

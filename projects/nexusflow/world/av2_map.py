@@ -7,10 +7,9 @@ them, and nuScenes wants each line once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from shapely import make_valid
@@ -19,6 +18,7 @@ from shapely.geometry import LineString, MultiPoint, Polygon
 from shapely.geometry.base import BaseGeometry
 from shapely.ops import linemerge, unary_union
 
+from nexusflow.geometry.av2_map import Av2Lane, load_av2_records
 from nexusflow.world.scene import CityMap, NDArrayFloat, RoadSegment
 
 MARGIN_M: Final = 50.0
@@ -29,7 +29,7 @@ SLIVER_M2: Final = 4.0
 SAME_LINE_M: Final = 0.5
 FRESH_SHARE: Final = 0.3
 _UNPAINTED: Final = ('NONE', 'UNKNOWN')
-Json = Mapping[str, Any]
+MIDDLE_POINTS: Final = 11
 
 
 def read_av2_map(path: Path, location: str) -> tuple[CityMap, tuple[float, float]]:
@@ -45,25 +45,19 @@ def read_av2_map(path: Path, location: str) -> tuple[CityMap, tuple[float, float
     Raises:
         ValueError: If the file is not JSON or lacks a field; names both.
     """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path}: not valid JSON ({error}); download it again') from error
-    try:
-        areas = [_polygon(_points(a['area_boundary'])) for a in content['drivable_areas'].values()]
-        lanes = {str(key): lane for key, lane in content['lane_segments'].items()}
-        crossings = [_crossing(c) for c in content['pedestrian_crossings'].values()]
-        if not areas:
-            raise ValueError(f"{path}: field 'drivable_areas' is empty")
-        return _build(areas, lanes, crossings, location)
-    except KeyError as error:
-        raise ValueError(
-            f'{path}: field {error} is missing; expected an Argoverse 2 vector map'
-        ) from error
+    records = load_av2_records(path)
+    if not records.areas:
+        raise ValueError(f"{path}: field 'drivable_areas' is empty")
+    areas = [_polygon(ring) for ring in records.areas]
+    crossings = [MultiPoint(edges.reshape(-1, 2)).convex_hull for edges in records.crossings]
+    return _build(areas, records.lanes, crossings, location)
 
 
 def _build(
-    areas: list[BaseGeometry], lanes: Mapping[str, Json], crossings: list[Polygon], location: str
+    areas: list[BaseGeometry],
+    lanes: Mapping[str, Av2Lane],
+    crossings: list[Polygon],
+    location: str,
 ) -> tuple[CityMap, tuple[float, float]]:
     road = unary_union(areas)
     road = road.buffer(SMOOTH_M, 4).buffer(-2 * SMOOTH_M, 4).buffer(SMOOTH_M, 4)
@@ -73,10 +67,11 @@ def _build(
     drive = []
     for lane in lanes.values():
         parts = _parts(_surface(lane).intersection(road))
-        if lane['lane_type'] != 'BIKE' and not lane['is_intersection'] and parts:
-            drive.append((max(parts, key=lambda p: p.area), _middle(lane)))
+        if lane.kind != 'BIKE' and not lane.is_intersection and parts:
+            middle = LineString(lane.middle(MIDDLE_POINTS))
+            drive.append((max(parts, key=lambda p: p.area), middle))
     road_dividers, lane_dividers = _dividers(lanes, road.boundary)
-    junctions = unary_union([_surface(lane) for lane in lanes.values() if lane['is_intersection']])
+    junctions = unary_union([_surface(lane) for lane in lanes.values() if lane.is_intersection])
     segments = [
         RoadSegment(part, crosses)
         for outlines, crosses in ((areas, False), ([junctions], True))
@@ -97,11 +92,6 @@ def _build(
     return city_map, (dx, dy)
 
 
-def _points(nodes: list[Json]) -> NDArrayFloat:
-    """(P, 2) ground coordinates of a list of x, y, z records."""
-    return np.array([[node['x'], node['y']] for node in nodes], dtype=np.float64)
-
-
 def _polygon(ring: NDArrayFloat) -> BaseGeometry:
     """The surface inside a ring, also if the ring crosses itself."""
     return unary_union(_parts(make_valid(Polygon(ring)), 0.0))
@@ -115,28 +105,12 @@ def _parts(geometry: BaseGeometry, least_m2: float = SLIVER_M2) -> list[Polygon]
     return [p for p in flat if isinstance(p, Polygon) and p.area >= least_m2]
 
 
-def _surface(lane: Json) -> BaseGeometry:
-    left, right = _points(lane['left_lane_boundary']), _points(lane['right_lane_boundary'])
-    return _polygon(np.concatenate([left, right[::-1]]))
-
-
-def _crossing(record: Json) -> Polygon:
-    corners = np.concatenate([_points(record['edge1']), _points(record['edge2'])])
-    return MultiPoint(corners).convex_hull
-
-
-def _middle(lane: Json) -> LineString:
-    """Centre line: the mean of both borders, each resampled uniformly."""
-    share = np.linspace(0.0, 1.0, 11)
-    borders = [
-        [LineString(_points(lane[name])).interpolate(s, normalized=True).coords[0] for s in share]
-        for name in ('left_lane_boundary', 'right_lane_boundary')
-    ]
-    return LineString(np.mean(borders, axis=0))
+def _surface(lane: Av2Lane) -> BaseGeometry:
+    return _polygon(np.concatenate([lane.left, lane.right[::-1]]))
 
 
 def _dividers(
-    lanes: Mapping[str, Json], kerb: BaseGeometry
+    lanes: Mapping[str, Av2Lane], kerb: BaseGeometry
 ) -> tuple[list[LineString], list[LineString]]:
     """Painted lines outside junctions: between directions (or yellow), and between lanes; not along the kerb."""
     found: dict[bool, list[LineString]] = {True: [], False: []}
@@ -150,25 +124,26 @@ def _dividers(
     return _merged(found[True]), _merged(found[False])
 
 
-def _marks(lanes: Mapping[str, Json]) -> Iterator[tuple[bool, LineString]]:
+def _marks(lanes: Mapping[str, Av2Lane]) -> Iterator[tuple[bool, LineString]]:
     """(Whether it divides the directions, line) of each painted border of each lane."""
     for lane in lanes.values():
-        if lane['is_intersection']:
+        if lane.is_intersection:
             continue
-        for side in ('left', 'right'):
-            line = LineString(_points(lane[f'{side}_lane_boundary']))
-            paint = str(lane[f'{side}_lane_mark_type'])
+        for border, paint, neighbor in (
+            (lane.left, lane.left_paint, lane.left_neighbor),
+            (lane.right, lane.right_paint, lane.right_neighbor),
+        ):
+            line = LineString(border)
             if paint in _UNPAINTED or line.length < SAME_LINE_M:
                 continue
-            beside = lanes.get(str(lane[f'{side}_neighbor_id']))
+            beside = lanes.get(neighbor)
             opposite = beside is not None and float(_course(lane) @ _course(beside)) < 0.0
             yield opposite or 'YELLOW' in paint, line
 
 
-def _course(lane: Json) -> NDArrayFloat:
+def _course(lane: Av2Lane) -> NDArrayFloat:
     """From the start of a lane to its end."""
-    border = _points(lane['left_lane_boundary'])
-    return np.asarray(border[-1] - border[0])
+    return np.asarray(lane.left[-1] - lane.left[0])
 
 
 def _merged(lines: list[LineString]) -> list[LineString]:

@@ -1,8 +1,15 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Convert a data set to NexusFlow's info files.
 
-Example:
+Splits are the official ones (or those of <version>/splits.json), or any others: lists of scene names or sample
+tokens in JSON or text files, or cities.
+
+Examples:
     python tools/create_data.py nuscenes --root-path data/nuscenes --version v1.0-mini --workers 4
+    python tools/create_data.py nuscenes --root-path data/nuscenes --version v1.0-trainval \
+        --splits roddick_train=roddick_scenes.json#train roddick_val=roddick_scenes.json#val
+    python tools/create_data.py nuscenes --root-path data/nuscenes --version v1.0-trainval \
+        --splits far_train=city:boston-*,singapore-onenorth far_val=city:singapore-queenstown,singapore-hollandvillage
 """
 
 from __future__ import annotations
@@ -15,7 +22,9 @@ from pathlib import Path
 
 def parse_args() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('dataset', choices=['nuscenes'], help='format of the data set')
     parser.add_argument('--root-path', '--root', type=Path, required=True, help='data root')
     parser.add_argument(
@@ -26,6 +35,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out-dir', type=Path, help='folder of the info files; default: data root')
     parser.add_argument('--workers', type=int, default=2, help='processes')
     parser.add_argument(
+        '--splits',
+        nargs='+',
+        default=(),
+        metavar='[NAME=]SOURCE',
+        help='FILE, FILE#KEY or city:PATTERN,...: one info file for each; default: the official ones',
+    )
+    parser.add_argument(
+        '--allow-missing', action='store_true', help='lists may name what the version lacks'
+    )
+    parser.add_argument(
         '--map-range',
         type=float,
         nargs=4,
@@ -33,6 +52,13 @@ def parse_args() -> argparse.Namespace:
         metavar=('XMIN', 'YMIN', 'XMAX', 'YMAX'),
         help='patch of the map vectors, lidar frame, metres',
     )
+    parser.add_argument(
+        '--crossings',
+        choices=['maptr', 'streammapnet'],
+        default='maptr',
+        help='crossings that become one: all that touch, or only those that are parallel too',
+    )
+    parser.add_argument('--centerlines', action='store_true', help='a fourth class, as in MapTRv2')
     parser.add_argument('--no-maps', action='store_true', help='convert without map vectors')
     parser.add_argument('--force', action='store_true', help='convert again what is up to date')
     return parser.parse_args()
@@ -43,6 +69,8 @@ def main() -> None:
     args = parse_args()
     from nexusflow.datasets.info_file import load_info
     from nexusflow.datasets.nuscenes_converter import ConvertSpec, convert
+    from nexusflow.datasets.nuscenes_splits import SplitSpec
+    from nexusflow.geometry.vector_map import MapRules
 
     spec = ConvertSpec(
         root=args.root_path,
@@ -50,6 +78,8 @@ def main() -> None:
         out_dir=args.out_dir or args.root_path,
         map_range_m=tuple(args.map_range),
         with_maps=not args.no_maps,
+        map_rules=MapRules(args.crossings, args.centerlines),
+        splits=SplitSpec(tuple(args.splits), args.allow_missing),
     )
     start, started_at = time.perf_counter(), time.time()
     try:
@@ -64,9 +94,10 @@ def main() -> None:
         made = path.stat().st_mtime >= started_at
         total += count if made else 0
         print(f'{split}: {count} samples {"->" if made else "up to date:"} {path}')
-        for city, layers in info['metainfo']['repaired_polygons'].items():
-            if any(layers.values()):
-                print(f'  {city}: repaired invalid polygons: {layers}')
+        for key in ('repaired_polygons', 'unusable_map_records'):
+            for city, layers in info['metainfo'][key].items():
+                if any(layers.values()):
+                    print(f'  {city}: {key.replace("_", " ")}: {layers}')
     if total:
         print(f'{total} samples in {seconds:.1f} s: {total / seconds:.0f} samples/s')
 

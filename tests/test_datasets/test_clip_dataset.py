@@ -148,6 +148,8 @@ def test_bad_configuration(make, nuscenes_root):
         make(track_classes=('car', 'tram'))
     with pytest.raises(ValueError, match=r"map_classes: unknown class 'kerb'; known are divider"):
         make(map_classes=('kerb',))
+    with pytest.raises(ValueError, match=r"no class 'centerline', .* again with --centerlines"):
+        make(map_classes=('divider', 'centerline'))
     with pytest.raises(ValueError, match=r"check_images is 'some', it must be one of"):
         make(check_images='some')
     with pytest.raises(ValueError, match=r"'paris-\*' fits no location of the data set"):

@@ -35,3 +35,15 @@ def test_converts_and_reports(nuscenes_root, tmp_path, monkeypatch, capsys):
 def test_one_clear_error(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=r"error: data root .* has no version 'v1.0-mini'"):
         run(monkeypatch, 'nuscenes', '--root-path', tmp_path, '--version', 'v1.0-mini')
+
+
+def test_map_rules_are_options(nuscenes_root, tmp_path, monkeypatch, capsys):
+    run(
+        monkeypatch,
+        *('nuscenes', '--root', nuscenes_root, '--version', 'v1.0-world', '--out-dir', tmp_path),
+        *('--workers', 1, '--crossings', 'streammapnet', '--centerlines'),
+    )
+    out = capsys.readouterr().out
+    assert "boston-seaport: unusable map records: {'lanes': 1}" in out
+    meta = load_info(tmp_path / 'nexusflow_infos_world_val.pkl')['metainfo']
+    assert meta['map_classes'][-1] == 'centerline' and meta['map_crossings'] == 'streammapnet'

@@ -16,7 +16,8 @@ from nexusflow.datasets import nuscenes_converter
 from nexusflow.datasets.info_file import CAMERAS, CATEGORIES, load_info, load_plain
 from nexusflow.datasets.nuscenes_converter import ConvertSpec, convert
 from nexusflow.geometry.boxes import boxes_to_global, velocity_to_global
-from nexusflow.geometry.map_expansion import load_map_expansion
+from nexusflow.geometry.map_expansion import layers_of_tables, load_map_expansion
+from nexusflow.geometry.vector_map import MapRules
 
 VERSION = 'v1.0-world'
 
@@ -160,6 +161,8 @@ def test_map_layers_are_the_devkits(nuscenes_root):
         city.extract_polygon(city.ped_crossing[0]['polygon_token'])
     )
     assert layers.dividers[0].equals(city.extract_line(city.road_divider[0]['line_token']))
+    in_memory = layers_of_tables(city.json_obj)
+    assert in_memory.dividers == layers.dividers and in_memory.road_surface == layers.road_surface
 
 
 def test_instance_ids_are_unique_per_object(info):
@@ -277,6 +280,41 @@ def test_without_maps(nuscenes_root, tmp_path):
     spec = ConvertSpec(nuscenes_root, VERSION, tmp_path, with_maps=False)
     path = convert(spec, progress=False)['world_val']
     assert all(s['map_vectors'] is None for s in load_info(path)['data_list'])
+
+
+def test_map_rules_and_faults_reach_the_info_file(nuscenes_root, tmp_path):
+    """Two crossings that touch at a right angle, a bow tie, a lane without path and one with."""
+    root = tmp_path / 'root'
+    shutil.copytree(nuscenes_root, root, ignore=shutil.ignore_patterns('samples'))
+    expansion = root / 'maps' / 'expansion' / 'singapore-onenorth.json'
+    city = json.loads(expansion.read_text())
+    places = {'n': (108, 48), 'o': (115, 48), 'p': (115, 51), 'q': (108, 51)}
+    city['node'] += [{'token': k, 'x': x, 'y': y} for k, (x, y) in places.items()]
+    for order in ('nopq', 'npoq'):
+        record = {'token': order, 'exterior_node_tokens': list(order), 'holes': []}
+        city['polygon'].append(record)
+    city['ped_crossing'].append({'token': 'x', 'polygon_token': 'nopq'})
+    city['road_segment'].append({'token': 'x', 'polygon_token': 'npoq'})
+    city['lane_connector'] = [{'token': 'x', 'polygon_token': 'nopq'}]
+    path = {'start_pose': [60, 50, 0], 'shape': 'LSL', 'radius': 900, 'segment_length': [0, 99, 0]}
+    city['arcline_path_3'] = {'x': [path]}
+    expansion.write_text(json.dumps(city))
+    rules = {'plain': MapRules(), 'rich': MapRules('streammapnet', centerlines=True)}
+    infos = {}
+    for name, chosen in rules.items():
+        spec = ConvertSpec(root, VERSION, tmp_path / name, map_rules=chosen)
+        infos[name] = load_info(convert(spec, progress=False)['world_val'])
+    meta = infos['rich']['metainfo']
+    assert meta['map_classes'] == ['divider', 'ped_crossing', 'boundary', 'centerline']
+    assert meta['map_crossings'] == 'streammapnet'
+    assert meta['repaired_polygons'] == {
+        'singapore-onenorth': {'road_surface': 1, 'ped_crossings': 0}
+    }
+    assert meta['unusable_map_records'] == {'singapore-onenorth': {'lanes': 1}}
+    plain, rich = (info['data_list'][0]['map_vectors'] for info in infos.values())
+    assert (len(plain['ped_crossing']), len(rich['ped_crossing'])) == (1, 2)
+    assert 'centerline' not in plain and len(rich['centerline']) == 1
+    assert infos['plain']['metainfo']['map_crossings'] == 'maptr'
 
 
 def test_bad_input(nuscenes_root, tmp_path):

@@ -13,8 +13,9 @@ from mmengine.dataset import BaseDataset, force_full_init
 from nexusflow.datasets.clips import cut_clips, scene_runs
 from nexusflow.datasets.frames import TRACK_CLASSES, FrameSpec
 from nexusflow.datasets.info_file import Info, load_info
+from nexusflow.datasets.subsets import sample_key, select_samples
 from nexusflow.geometry.vector_map import MAP_CLASSES
-from nexusflow.supervision.partition import SampleKey, build_rule
+from nexusflow.supervision.partition import build_rule
 
 _CHECKS = ('scene', 'all', 'off')
 
@@ -42,6 +43,9 @@ class NexusClipDataset(BaseDataset):
         track_range_m: (x_min, y_min, x_max, y_max) within which box centres are kept.
         check_images: Look at start-up whether images exist: of one sample per scene (``'scene'``),
             of ``'all'`` samples or ``'off'``.
+        subset: Take only these samples of the info file: ``'city:boston-*'``, a JSON or text file
+            of scene names or sample tokens, or ``'FILE#val'``; see ``subsets.py``. A metric needs
+            the same subset.
         test_mode: One frame per item, in scene order.
         **kwargs: Of mmengine's ``BaseDataset``.
 
@@ -65,6 +69,7 @@ class NexusClipDataset(BaseDataset):
         num_points: int = 20,
         track_range_m: Sequence[float] = (-51.2, -51.2, 51.2, 51.2),
         check_images: str = 'scene',
+        subset: str | None = None,
         test_mode: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -75,6 +80,7 @@ class NexusClipDataset(BaseDataset):
             )
         if check_images not in _CHECKS:
             raise ValueError(f"check_images is '{check_images}', it must be one of {_CHECKS}")
+        self._subset = subset
         self.tasks = tuple(tasks)
         self._rule = build_rule(supervision, self.tasks)
         self._check = check_images
@@ -117,17 +123,24 @@ class NexusClipDataset(BaseDataset):
         """Read the info file; called by ``full_init``."""
         info: Info = load_info(self.ann_file)
         meta = info['metainfo']
+        samples = select_samples(info['data_list'], self._subset, str(self.ann_file))
         self.spec = FrameSpec(
             data_root=Path(self.data_root), map_range_m=tuple(meta['map_range_m']), **self._labels
         )
+        absent = [name for name in self.spec.map_classes if name not in meta['map_classes']]
+        if absent:
+            raise ValueError(
+                f"map_classes: {self.ann_file} has no class '{absent[0]}', it has "
+                f'{", ".join(meta["map_classes"])}; convert again with --centerlines'
+            )
         self._metainfo.update(
             meta,
             classes=self.spec.track_classes,
             track_classes=self.spec.track_classes,
             map_classes=self.spec.map_classes,
-            locations=tuple(sorted({s['location'] for s in info['data_list']})),
+            locations=tuple(sorted({s['location'] for s in samples})),
         )
-        return list(info['data_list'])
+        return samples
 
     @property
     @force_full_init
@@ -171,8 +184,7 @@ class NexusClipDataset(BaseDataset):
 
     def _assign_tasks(self, samples: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         """Labelled tasks of each sample, by the rule."""
-        keys = [SampleKey(s['token'], s['scene_name'], s['location']) for s in samples]
-        return self._rule.assign(keys)
+        return self._rule.assign([sample_key(s) for s in samples])
 
     def _check_labels(self, samples: Sequence[Mapping[str, Any]]) -> None:
         """A sample that a rule calls labelled must have those labels in the file."""

@@ -13,7 +13,7 @@ import numpy as np
 from nexusflow.datasets.info_file import CATEGORIES
 from nexusflow.geometry.frames import camera_matrix
 from nexusflow.geometry.polylines import is_closed, resample
-from nexusflow.geometry.vector_map import MAP_CLASSES
+from nexusflow.geometry.vector_map import MapRules
 
 TRACK_CLASSES = ('car', 'truck', 'bus', 'trailer', 'pedestrian', 'motorcycle', 'bicycle')
 """The seven classes of nuScenes tracking; ``labels_3d`` index into this."""
@@ -43,7 +43,7 @@ class FrameSpec:
 
     def __post_init__(self) -> None:
         _check_names('track_classes', self.track_classes, CATEGORIES)
-        _check_names('map_classes', self.map_classes, MAP_CLASSES)
+        _check_names('map_classes', self.map_classes, MapRules(centerlines=True).classes)
 
     def frame(self, sample: dict[str, Any], tasks: Sequence[str]) -> Frame:
         """Make one frame.

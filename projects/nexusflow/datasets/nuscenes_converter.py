@@ -14,7 +14,7 @@ import multiprocessing
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,15 +35,15 @@ from nexusflow.datasets.info_file import (
 )
 from nexusflow.datasets.nuscenes_samples import scene_samples
 from nexusflow.datasets.nuscenes_scene import SceneTables
-from nexusflow.datasets.nuscenes_splits import splits_of
+from nexusflow.datasets.nuscenes_splits import Split, SplitSpec, splits_of
 from nexusflow.datasets.nuscenes_tables import NuScenesTables, check_version
 from nexusflow.geometry.map_expansion import load_map_expansion
-from nexusflow.geometry.vector_map import MAP_CLASSES, MapIndex
+from nexusflow.geometry.vector_map import MapIndex, MapRules
 
 MAP_RANGE_M = (-15.0, -30.0, 15.0, 30.0)
 """Default patch of the map vectors: MapTR's 30 m x 60 m, lidar frame."""
 
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class ConvertSpec:
         out_dir: Folder of the info files.
         map_range_m: (x_min, y_min, x_max, y_max) of the map patch, lidar frame, metres.
         with_maps: False leaves ``map_vectors`` None.
+        map_rules: How map elements are made.
+        splits: Which splits are made.
     """
 
     root: Path
@@ -63,6 +65,8 @@ class ConvertSpec:
     out_dir: Path
     map_range_m: tuple[float, float, float, float] = MAP_RANGE_M
     with_maps: bool = True
+    map_rules: MapRules = MapRules()
+    splits: SplitSpec = SplitSpec()
 
     def fingerprint(self) -> str:
         """Digest of the settings and of name, size and time of every input file."""
@@ -70,7 +74,8 @@ class ConvertSpec:
         if self.with_maps:
             inputs += (self.root / 'maps' / 'expansion').glob('*.json')
         stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(inputs)]
-        key = [SCHEMA_VERSION, _CODE_VERSION, self.version, self.map_range_m, self.with_maps, stats]
+        settings = [self.version, self.map_range_m, self.with_maps, astuple(self.map_rules)]
+        key = [SCHEMA_VERSION, _CODE_VERSION, settings, stats]
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
     def info_path(self, split: str) -> Path:
@@ -97,11 +102,12 @@ def convert(
         ValueError: A table is broken.
     """
     check_version(spec.root, spec.version)
-    splits = splits_of(spec.root, spec.version)
+    splits = splits_of(spec.root, spec.version, spec.splits)
     mark = spec.fingerprint()
+    marks = {split: _split_mark(mark, members) for split, members in splits.items()}
     spec.out_dir.mkdir(parents=True, exist_ok=True)
     paths = {split: spec.info_path(split) for split in splits}
-    stale = [split for split in splits if force or not _is_current(paths[split], mark)]
+    stale = [split for split in splits if force or not _is_current(paths[split], marks[split])]
     if not stale:
         return paths
     shards = spec.out_dir / f'.nexusflow_convert_{spec.version}_{mark}'
@@ -113,7 +119,9 @@ def convert(
     if todo:
         _convert_scenes(spec, todo, shards, mark, workers, progress)
     for split in stale:
-        save_info(paths[split], _merge(spec, split, splits[split], shards, mark))
+        info = _merge(spec, split, splits[split], shards, mark)
+        info['metainfo']['fingerprint'] = marks[split]
+        save_info(paths[split], info)
     for folder in spec.out_dir.glob(f'.nexusflow_convert_{spec.version}_*'):
         shutil.rmtree(folder)
     for path in paths.values():
@@ -150,17 +158,19 @@ def _convert_scene(job: tuple[ConvertSpec, SceneTables, Path, str]) -> None:
     index = None
     if spec.with_maps:
         path = spec.root / 'maps' / 'expansion' / f'{scene.location}.json'
-        index = _map_index(path, path.stat().st_mtime_ns if path.exists() else 0)
+        index = _map_index(path, path.stat().st_mtime_ns if path.exists() else 0, spec.map_rules)
     samples = scene_samples(scene, index, spec.map_range_m)
-    repaired = index.num_repaired if index else {}
-    content = {'fingerprint': mark, 'samples': samples, 'repaired': {scene.location: repaired}}
+    content = {'fingerprint': mark, 'samples': samples, 'repaired': {}, 'unusable': {}}
+    if index is not None:
+        content['repaired'] = {scene.location: index.num_repaired}
+        content['unusable'] = {scene.location: index.num_unusable}
     save_plain(shards / f'{scene.name}.pkl', content)
 
 
 @lru_cache(maxsize=8)
-def _map_index(path: Path, modified_ns: int) -> MapIndex:
+def _map_index(path: Path, modified_ns: int, rules: MapRules) -> MapIndex:
     """One index per city and process; a file that has changed is read again."""
-    return MapIndex(load_map_expansion(path))
+    return MapIndex(load_map_expansion(path, rules.centerlines), rules)
 
 
 def _load_shard(shards: Path, name: str, mark: str) -> Mapping[str, Any] | None:
@@ -177,18 +187,19 @@ def _load_shard(shards: Path, name: str, mark: str) -> Mapping[str, Any] | None:
 
 
 def _merge(
-    spec: ConvertSpec, split: str, names: Sequence[str], shards: Path, mark: str
+    spec: ConvertSpec, split: str, members: Split, shards: Path, mark: str
 ) -> dict[str, Any]:
     """Join the shards of a split and number its objects."""
     ids: dict[str, int] = {}
     samples: list[dict[str, Any]] = []
-    repaired: dict[str, dict[str, int]] = {}
-    for name in names:
+    counts: dict[str, dict[str, dict[str, int]]] = {'repaired': {}, 'unusable': {}}
+    for name, tokens in members.items():
         shard = _load_shard(shards, name, mark)
         if shard is None:
             raise InfoFileError(f'{shards / name}.pkl vanished during the conversion; run it again')
-        samples += shard['samples']
-        repaired.update(shard['repaired'])
+        samples += [s for s in shard['samples'] if tokens is None or s['token'] in tokens]
+        for kind, cities in counts.items():
+            cities.update(shard[kind])
     for s in samples:
         own = [ids.setdefault(token, len(ids)) for token in s['instance_tokens']]
         s['instance_ids'] = np.array(own, dtype=np.int64)
@@ -199,12 +210,19 @@ def _merge(
         'version': spec.version,
         'split': split,
         'categories': list(CATEGORIES),
-        'map_classes': list(MAP_CLASSES),
+        'map_classes': list(spec.map_rules.classes),
+        'map_crossings': spec.map_rules.crossings,
         'map_range_m': list(spec.map_range_m),
-        'repaired_polygons': repaired,
-        'fingerprint': mark,
+        'repaired_polygons': counts['repaired'],
+        'unusable_map_records': counts['unusable'],
     }
     return {'metainfo': meta, 'data_list': samples}
+
+
+def _split_mark(mark: str, members: Split) -> str:
+    """Digest of the inputs and of what belongs to a split."""
+    names = [(name, tokens and sorted(tokens)) for name, tokens in members.items()]
+    return hashlib.sha256(json.dumps([mark, names]).encode()).hexdigest()[:16]
 
 
 def _is_current(path: Path, mark: str) -> bool:

@@ -12,7 +12,7 @@ from nexusflow.datasets.info_file import CAMERAS
 from nexusflow.datasets.nuscenes_scene import SceneTables
 from nexusflow.geometry.boxes import boxes_to_lidar, velocity_to_lidar
 from nexusflow.geometry.frames import invert_rigid
-from nexusflow.geometry.vector_map import MAP_CLASSES, MapIndex
+from nexusflow.geometry.vector_map import MapIndex
 
 
 def scene_samples(
@@ -88,4 +88,4 @@ def _map_vectors(
     if index is None:
         return None
     lines = index.extract(lidar2global, map_range_m)
-    return {name: [line.astype(np.float32) for line in lines[name]] for name in MAP_CLASSES}
+    return {name: [line.astype(np.float32) for line in lines[name]] for name in index.rules.classes}

@@ -101,14 +101,8 @@ class NuScenesTables:
         )
 
     def _table(self, name: str, keep: Callable[[Record], Any] | None = None) -> list[Any]:
-        """A table; ``keep`` gets each record as it is parsed and gives what to store of it."""
-        path = self._folder / f'{name}.json'
-        if not path.is_file():
-            raise FileNotFoundError(f'table {path} is missing: unpack the metadata archive again')
-        try:
-            return list(json.loads(path.read_text('utf-8'), object_hook=keep))
-        except ValueError as e:
-            raise ValueError(f'table {path} is not valid JSON ({e}): unpack it again') from e
+        """A table of this version."""
+        return read_table(self._folder, name, keep)
 
     def _read_samples(self, names: Sequence[str]) -> dict[str, list[Record]]:
         """Scene token -> samples in time order."""
@@ -196,6 +190,27 @@ class NuScenesTables:
             'num_pts': np.array([r['num_lidar_pts'] + r['num_radar_pts'] for r in rows], np.int64),
             'visibility': np.array([int(v) if v.isdigit() else 0 for v in levels], np.int64),
         }
+
+
+def read_table(folder: Path, name: str, keep: Callable[[Record], Any] | None = None) -> list[Any]:
+    """A table.
+
+    Args:
+        folder: Where the tables lie.
+        name: Name of the file, without ``.json``.
+        keep: Gets each record as it is parsed and gives what to store of it.
+
+    Raises:
+        FileNotFoundError: No such table.
+        ValueError: It is not JSON.
+    """
+    path = folder / f'{name}.json'
+    if not path.is_file():
+        raise FileNotFoundError(f'table {path} is missing: unpack the metadata archive again')
+    try:
+        return list(json.loads(path.read_text('utf-8'), object_hook=keep))
+    except ValueError as e:
+        raise ValueError(f'table {path} is not valid JSON ({e}): unpack it again') from e
 
 
 def check_version(root: Path, version: str) -> None:

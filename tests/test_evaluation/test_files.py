@@ -40,10 +40,11 @@ def test_metrics_are_sorted_by_city_and_nan_is_none():
         'map/singapore-onenorth/mAP': float('nan'),
         'track/AMOTA': 0.2,
         'track/singapore/AMOTA': 0.1,
+        'track_greedy/AMOTA': 0.3,
         'time': 3.0,
     }
     assert metrics_by_city(flat) == {
-        'all': {'mAP': 0.5, 'AMOTA': 0.2},
+        'all': {'mAP': 0.5, 'AMOTA': 0.2, 'greedy_AMOTA': 0.3},
         'boston': {'mAP': 0.6},
         'singapore': {'mAP': None, 'AMOTA': 0.1},
     }

@@ -1,17 +1,15 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Map result files and the score of a data set."""
+"""Map result files."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from nexusflow.evaluation.functional.chamfer_ap import MapLines
 from nexusflow.evaluation.functional.map_results import (
-    evaluate_map,
+    check_lines,
     ground_truth_lines,
     read_map_results,
     write_map_results,
@@ -36,37 +34,17 @@ def truth():
     return ground_truth_lines(samples, CLASSES)
 
 
-def test_file_round_trip_scores_one(tmp_path, truth):
+def test_file_round_trip(tmp_path, truth):
     path = tmp_path / 'new' / 'map.json'
     write_map_results(path, truth, CLASSES)
     assert [p.name for p in path.parent.iterdir()] == ['map.json']
     found = read_map_results(path, CLASSES)
-    assert evaluate_map(found, truth, CLASSES)['all'].mean == 1.0
-    assert np.allclose(found['a'].pts_m[1], truth['a'].pts_m[1], atol=1e-4)
-    assert evaluate_map(found, truth, CLASSES, 'streammapnet')['all'].mean == 1.0
-
-
-def test_locations_are_scored_apart(truth):
-    places = {'a': 'boston-seaport', 'b': 'singapore-onenorth'}
-    empty = MapLines([], np.zeros(0, int), np.zeros(0))
-    tables = evaluate_map({'a': truth['a'], 'b': empty}, truth, CLASSES, locations=places)
-    means = {name: table.mean for name, table in tables.items()}
-    assert means == {'all': 0.5, 'boston-seaport': 1.0, 'singapore-onenorth': 0.0}
-
-
-def test_missing_and_unknown_samples_are_named(truth):
-    with pytest.raises(ValueError, match=r'1 samples without a prediction.*e\.g\. b'):
-        evaluate_map({'a': truth['a']}, truth, CLASSES)
-    with pytest.raises(ValueError, match=r'1 samples predicted, but not in the ground truth.*z'):
-        evaluate_map({**truth, 'z': truth['a']}, truth, CLASSES)
-    with pytest.raises(ValueError, match=r"unknown map evaluation mode 'iou'; known"):
-        evaluate_map(truth, truth, CLASSES, 'iou')
-
-
-def test_nan_is_not_scored(truth):
-    broken = replace(truth['a'], scores=np.array([1.0, np.nan, 1.0]))
-    with pytest.raises(ValueError, match=r'sample a: coordinates or scores are NaN'):
-        evaluate_map({**truth, 'a': broken}, truth, CLASSES)
+    assert list(found) == ['a', 'b']
+    for token, lines in truth.items():
+        for pts, expected in zip(found[token].pts_m, lines.pts_m, strict=True):
+            assert np.allclose(pts, expected, atol=1e-4)
+        assert found[token].labels.tolist() == lines.labels.tolist() == [0, 1, 2]
+        assert found[token].scores.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_unknown_map_is_an_error():
@@ -84,6 +62,7 @@ def test_unknown_map_is_an_error():
         ({'schema': 'maptr'}, r"meta\.schema is 'maptr'"),
         ({'schema_version': 9}, r'version 9, expected'),
         ({'map_classes': ['divider']}, r"meta\.map_classes is \['divider'\]"),
+        ({'map_classes': None}, r'meta\.map_classes must list the names'),
     ],
 )
 def test_other_meta_is_refused(tmp_path, truth, change, message):
@@ -96,7 +75,7 @@ def test_other_meta_is_refused(tmp_path, truth, change, message):
         read_map_results(path, CLASSES)
 
 
-def test_broken_results_are_refused(tmp_path, truth):
+def test_what_is_no_result_file_is_refused(tmp_path):
     path = tmp_path / 'map.json'
     path.write_text('{"results": ')
     with pytest.raises(ValueError, match=r'map\.json: not a JSON file'):
@@ -104,13 +83,37 @@ def test_broken_results_are_refused(tmp_path, truth):
     path.write_text('{"results": {}}')
     with pytest.raises(ValueError, match=r"no 'meta' and 'results'"):
         read_map_results(path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'scores': None}, r"results\['a'\]: no field \['scores'\]"),
+        ({'scores': [0.5]}, r'numbers of lines, labels and scores differ: \[3, 3, 1\]'),
+        ({'scores': [[0.5]] * 3}, r'scores must be a list of numbers, got shape \(3, 1\)'),
+        ({'scores': [0.5, 0.1, float('nan')]}, r'coordinates or scores are NaN'),
+        ({'labels': [0, 1, 3]}, r'label 3 is no class; the 3 classes are 0 to 2'),
+        ({'labels': [0, -1, 1]}, r'label -1 is no class'),
+        ({'labels': [0, 1, 1.5]}, r'labels must be a list of whole numbers'),
+        ({'labels': ['divider', 0, 0]}, r'labels: not numbers'),
+        ({'pts_m': [[[0, 0, 0], [1, 1, 1]]] * 3}, r'pts_m\[0\] has shape \(2, 3\), expected'),
+        ({'pts_m': [[[0, 0], [1, 1]], [[0, 0]]] * 3}, r'numbers of lines'),
+        ({'pts_m': [[[0, 0], [1, 1]], [[0, 0]], []]}, r'pts_m\[1\] has shape \(1, 2\)'),
+        ({'pts_m': [[[0, 0], [1]]] * 3}, r'pts_m\[0\]: not numbers in a regular shape'),
+    ],
+)
+def test_broken_samples_are_refused(tmp_path, truth, change, message):
+    path = tmp_path / 'map.json'
     write_map_results(path, truth, CLASSES)
     content = json.loads(path.read_text())
-    del content['results']['a']['scores']
+    result = content['results']['a'] | change
+    content['results']['a'] = {k: v for k, v in result.items() if v is not None}
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"results\['a'\]: no field \['scores'\]"):
+    with pytest.raises(ValueError, match=rf"map\.json: results\['a'\].*{message.split(': ')[-1]}"):
         read_map_results(path)
-    content['results']['a']['scores'] = [0.5]
-    path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r'numbers of lines, labels and scores differ'):
-        read_map_results(path)
+
+
+def test_lines_in_memory_are_checked_too(truth):
+    check_lines(truth['a'], 3, 'here')
+    with pytest.raises(ValueError, match='here: label 2 is no class; the 2 classes are 0 to 1'):
+        check_lines(truth['a'], 2, 'here')

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,26 @@ def test_map_metric_scores_locations_and_writes_predictions(info_file, tmp_path)
     assert list(read_map_results(out_file, MAP_CLASSES)) == ['a', 'b', 'c', 'd']
 
 
+def test_map_metric_draws_too(info_file):
+    metric = NexusMapMetric(str(info_file), mode='streammapnet', raster_iou=True, raster_ap=True)
+    shares = [('a', 0), ('b', 1), ('c', 2), ('d', 0)]
+    metric.process(None, [map_sample(token, x).to_dict() for token, x in shares])
+    scores = metric.evaluate(4)
+    for place in ('', 'boston-seaport/', 'singapore-onenorth/'):
+        for name in ('mAP', 'AP_divider@0.5', 'raster_AP_divider'):
+            assert scores[f'map/{place}{name}'] == 1.0
+        for name in ('IoU_lanes', 'IoU_crossing', 'raster_mAP'):  # 20 points cut a ring's corners
+            assert 0.7 < scores[f'map/{place}{name}'] <= 1.0
+
+
+def test_map_metric_of_a_subset(info_file):
+    metric = NexusMapMetric(str(info_file), subset='city:boston-*')
+    metric.process(None, [map_sample(t, x).to_dict() for t, x in (('a', 0), ('b', 1), ('c', 2))])
+    scores = metric.evaluate(3)
+    assert scores['map/mAP'] == scores['map/boston-seaport/mAP'] == 1.0
+    assert not any('singapore' in name for name in scores)
+
+
 def test_map_metric_misses_samples(info_file):
     metric = NexusMapMetric(str(info_file))
     metric.process(None, [map_sample('a', 0).to_dict()])
@@ -103,7 +124,7 @@ def test_map_metric_misses_samples(info_file):
 
 
 def test_map_metric_checks_its_arguments(info_file):
-    with pytest.raises(ValueError, match="unknown mode 'x'"):
+    with pytest.raises(ValueError, match="unknown map evaluation mode 'x'"):
         NexusMapMetric(str(info_file), mode='x')
     with pytest.raises(ValueError, match=r"infos\.pkl: no map class \['centerline'\]"):
         NexusMapMetric(str(info_file), map_classes=['centerline'])
@@ -156,6 +177,7 @@ def track_samples(world, drop=()):
                 'token': token,
                 'scene_name': token.split('-')[0],
                 'lidar2global': lidar2global,
+                'time_s': 0.5 * int(token.split('-')[1]),
             }
         )
         sample.pred_instances_3d = InstanceData(
@@ -176,8 +198,9 @@ def track_metric(world, **kwargs):
     return METRICS.build(config | kwargs)
 
 
-def test_track_metric_scores_truth_as_one_whole_and_per_city(small_world, tmp_path):
-    metric = track_metric(small_world, out_dir=str(tmp_path / 'out'), workers=2)
+@pytest.mark.parametrize('official', [False, True])
+def test_track_metric_scores_truth_as_one_whole_and_per_city(small_world, tmp_path, official):
+    metric = track_metric(small_world, out_dir=str(tmp_path / 'out'), workers=2, official=official)
     metric.dataset_meta = {'track_classes': TRACK_CLASSES}
     evaluator = Evaluator(metric)
     evaluator.process(list(track_samples(small_world)))
@@ -195,18 +218,58 @@ def test_track_metric_scores_truth_as_one_whole_and_per_city(small_world, tmp_pa
     assert Path(tmp_path / 'out' / 'small_boston' / 'metrics_summary.json').is_file()
 
 
-def test_track_metric_without_boxes(small_world):
+def test_track_metric_without_boxes(small_world, monkeypatch):
     metric = track_metric(small_world, track_classes=TRACK_CLASSES, city_eval_sets=None)
-    samples = track_samples(small_world, drop=('car', 'pedestrian'))
-    metric.process(None, [sample.to_dict() for sample in samples])
+    said = []
+    module = sys.modules[NexusTrackMetric.__module__]
+    monkeypatch.setattr(module, 'print_log', lambda message, **_: said.append(message))
+    for sample in track_samples(small_world, drop=('car', 'pedestrian')):
+        sample.pred_detections_3d = InstanceData(
+            bboxes_3d=LiDARInstance3DBoxes(torch.zeros(1, 9), box_dim=9),
+            labels_3d=torch.zeros(1).long(),
+            scores_3d=torch.full((1,), 0.25),
+        )
+        metric.process(None, [sample.to_dict()])
     scores = metric.evaluate(12)
     assert (scores['track/AMOTA'], scores['track/AMOTP']) == (0.0, 2.0)
+    assert 'no track in 12 samples; the best detection scores 0.250' in said[0]
+    assert 'AMOTA is 0. small_val: no boxes were submitted' in said[1]
 
 
-def test_track_metric_needs_class_names_and_eval_sets(small_world):
+def test_track_metric_judges_the_greedy_baseline_beside_the_tracks(small_world):
+    """Every frame the model gives new ids; linking its detections by their velocity mends that."""
+    metric = track_metric(small_world, track_classes=TRACK_CLASSES, greedy=True)
+    for index, sample in enumerate(track_samples(small_world)):
+        found = sample.pred_instances_3d
+        sample.pred_detections_3d = InstanceData(
+            bboxes_3d=found.bboxes_3d, labels_3d=found.labels_3d, scores_3d=found.scores_3d
+        )
+        found.track_ids = found.track_ids + 10 * index
+        metric.process(None, [sample.to_dict()])
+    scores = metric.evaluate(12)
+    assert scores['track/IDS'] > 0
+    assert scores['track_greedy/IDS'] == 0
+    assert scores['track_greedy/AMOTA'] == pytest.approx(1.0)
+    assert scores['track/AMOTA'] < 0.9
+    assert scores['track_greedy/boston/AMOTA'] == pytest.approx(1.0)
+
+
+def test_track_metric_links_the_boxes_of_the_tracks_where_there_are_no_detections(small_world):
+    metric = track_metric(small_world, track_classes=TRACK_CLASSES, greedy=True)
+    for sample in track_samples(small_world):
+        metric.process(None, [sample.to_dict()])
+    scores = metric.evaluate(12)
+    assert scores['track_greedy/AMOTA'] == scores['track/AMOTA'] == pytest.approx(1.0)
+
+
+def test_track_metric_needs_class_names_eval_sets_and_motmetrics(small_world, monkeypatch):
     metric = track_metric(small_world)
     with pytest.raises(ValueError, match='set track_classes in the metric'):
         metric.process(None, [next(track_samples(small_world)).to_dict()])
     with pytest.raises(ValueError, match="no eval set 'nowhere'"):
         track_metric(small_world, city_eval_sets={'x': 'nowhere'})
+    monkeypatch.setitem(sys.modules, 'motmetrics', None)
+    track_metric(small_world)
+    with pytest.raises(ImportError, match=r"pip install 'motmetrics==1\.4\.0'"):
+        track_metric(small_world, official=True)
     assert NexusTrackMetric.default_prefix == 'track'

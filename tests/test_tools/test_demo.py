@@ -83,14 +83,6 @@ def test_benchmark_of_the_conversion(smoke, tmp_path):
     assert f'{figure["value"]:.3f}' in done.stdout
 
 
-def test_figures_know_whether_they_meet_their_goal():
-    figure = load_tool('benchmark').Figure
-    assert figure('rate', 20.0, 'samples/s', 15.0).met is True
-    assert figure('share', 0.2, 'of a step', 0.1, more_is_better=False).met is False
-    assert figure('time', 1.0, 's').met is None
-    assert figure('share', 0.2, 'of a step', 0.1, False).line().endswith('at most 0.1: NO')
-
-
 def test_stages_of_a_method_use_its_config_and_seed(tmp_path):
     demo = load_tool('demo')
     args = Namespace(seed=7, smoke=False, workers=3)

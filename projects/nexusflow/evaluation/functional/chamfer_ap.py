@@ -1,5 +1,5 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-r"""Average precision of vector maps under the Chamfer distance.
+r"""True positives of vector maps under the Chamfer distance.
 
 The metric of MapTR (Liao et al., arXiv 2208.14437;
 ``MapTR/projects/mmdet3d_plugin/datasets/map_utils``), reimplemented:
@@ -13,44 +13,44 @@ The metric of MapTR (Liao et al., arXiv 2208.14437;
 
 3. Every prediction belongs to its **nearest** ground truth. By falling score it is a true positive
    when CD <= t and that ground truth is free; otherwise a false positive, with no second choice.
-4. Over all samples, sorted by score: area under the monotone envelope of precision over recall.
+4. Over all samples, sorted by score: area under the monotone envelope of precision over recall
+   (``average_precision.py``).
 5. AP of a class = mean over the thresholds t = 0.5, 1.0, 1.5 m; mAP = mean over the classes.
+
+Modes: ``'maptr'``, 100 points, and pairs whose 2 m buffers do not meet do not match
+(``buffer_gate.py``); ``'streammapnet'`` (Yuan et al., arXiv 2308.12570), 200 points and no gate.
 
 Here, unlike there: one distance matrix serves all thresholds, samples are aligned by token and not
 by place in a list, ties in score have a fixed order, and a class without any ground truth is NaN
-and left out of the mean instead of counting zero. MapTR ignores pairs whose 2 m buffers do not
-meet (``buffer_gate=True``); without it only pairs that cannot be within the largest threshold are
-skipped, which changes nothing. ``'streammapnet'`` (Yuan et al., arXiv 2308.12570) differs by 200
-points and no gate.
+and left out of the mean instead of counting zero. Pairs that cannot be within the largest threshold
+are not computed, which changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from nexusflow.geometry.polylines import resample
 
+from .average_precision import SampleMatches
+from .buffer_gate import buffers_meet
+
 __all__ = [
     'MODES',
-    'ApTable',
     'ChamferMode',
     'MapLines',
-    'SampleMatches',
-    'average_precision',
     'chamfer_distances',
+    'line_distances',
     'match_lines',
     'match_sample',
-    'score_matches',
 ]
 
-_BUFFER_M = 2.0
-_PAIRS_AT_ONCE = 256
+_ROUNDING_M = 1e-9
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class ChamferMode:
 
 
 MODES: dict[str, ChamferMode] = {
-    'maptr': ChamferMode(),
-    'maptr_gated': ChamferMode(buffer_gate=True),
+    'maptr': ChamferMode(buffer_gate=True),
     'streammapnet': ChamferMode(num_points=200),
 }
 
@@ -91,97 +90,101 @@ class MapLines:
     scores: NDArray[np.floating]
 
 
-class SampleMatches(NamedTuple):
-    """What one class of one sample adds to the pool.
-
-    Attributes:
-        scores: (K,) confidence of the predictions.
-        hits: (T, K) whether each prediction is a true positive at each threshold.
-        num_gt: Number of true lines.
-    """
-
-    scores: NDArray[np.float64]
-    hits: NDArray[np.bool_]
-    num_gt: int
-
-
-@dataclass(frozen=True)
-class ApTable:
-    """Average precision per class and threshold.
-
-    Attributes:
-        classes: C class names.
-        thresholds_m: T thresholds, metres.
-        ap: (C, T); NaN for a class without ground truth.
-        num_gt: (C,) number of true lines.
-        num_pred: (C,) number of predicted lines.
-    """
-
-    classes: tuple[str, ...]
-    thresholds_m: tuple[float, ...]
-    ap: NDArray[np.float64]
-    num_gt: NDArray[np.int64]
-    num_pred: NDArray[np.int64]
-
-    @property
-    def per_class(self) -> NDArray[np.float64]:
-        """(C,) mean over the thresholds."""
-        return self.ap.mean(axis=1)
-
-    @property
-    def mean(self) -> float:
-        """Mean over the classes that have ground truth; NaN when none has."""
-        valid = self.per_class[~np.isnan(self.per_class)]
-        return float(valid.mean()) if len(valid) else float('nan')
-
-    def flat(self) -> dict[str, float]:
-        """``mAP``, ``AP_<class>`` and ``AP_<class>@<threshold>``."""
-        out = {'mAP': self.mean}
-        rows = list(zip(self.classes, self.per_class, self.ap, strict=True))
-        out |= {f'AP_{name}': float(mean) for name, mean, _ in rows}
-        for name, _, row in rows:
-            limits = zip(self.thresholds_m, row, strict=True)
-            out |= {f'AP_{name}@{limit:g}': float(value) for limit, value in limits}
-        return out
-
-
-def chamfer_distances(
-    pred: NDArray[np.float64], true: NDArray[np.float64], mode: ChamferMode
-) -> NDArray[np.float64]:
-    """Chamfer distance of each prediction to each ground truth.
+def chamfer_distances(pred: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Chamfer distance of each prediction to the ground truth at the same place.
 
     Args:
-        pred: (P, n, 2) metres.
-        true: (G, n, 2) metres, same frame.
-        mode: Which pairs are compared.
+        pred: (K, n, 2) metres.
+        true: (K, n, 2) metres, same frame.
 
     Returns:
-        (P, G) metres; infinite for pairs which the gate of the mode excludes.
+        (K,) metres.
     """
-    out = np.full((len(pred), len(true)), np.inf)
+    num, n = pred.shape[:2]
+    there, back, square = np.empty((num, n)), np.empty((num, n)), np.empty((n, n))
+    for k in range(num):
+        cdist(pred[k], true[k], 'sqeuclidean', out=square)
+        square.min(axis=1, out=there[k])
+        square.min(axis=0, out=back[k])
+    return np.asarray(0.5 * (np.sqrt(there).mean(axis=1) + np.sqrt(back).mean(axis=1)))
+
+
+def line_distances(pred: MapLines, true: MapLines, mode: ChamferMode) -> NDArray[np.float64]:
+    """Distances that decide which predictions of a sample are true positives.
+
+    Args:
+        pred: Predicted lines.
+        true: True lines, same frame.
+        mode: How lines are compared.
+
+    Returns:
+        (P, G) metres; infinite for pairs of different classes, for pairs whose bounding boxes tell
+        that they are farther apart than the largest threshold, and for pairs that the gate of the
+        mode excludes.
+    """
+    reach = max(mode.thresholds_m)
+    out = np.full((len(pred.pts_m), len(true.pts_m)), np.inf)
+    rows, cols = np.nonzero(_may_match(pred, true, reach))
+    if not len(rows):
+        return out
+    used, i = np.unique(rows, return_inverse=True)
+    pred_pts = resample([pred.pts_m[k] for k in used], mode.num_points)
+    used, j = np.unique(cols, return_inverse=True)
+    true_pts = resample([true.pts_m[k] for k in used], mode.num_points)
+    bound = 0.5 * (
+        _box_distances(pred_pts, true_pts, i, j) + _box_distances(true_pts, pred_pts, j, i)
+    )
+    near = bound <= reach + _ROUNDING_M
+    pred_pts, true_pts = pred_pts[i[near]], true_pts[j[near]]
+    distances = chamfer_distances(pred_pts, true_pts)
     if mode.buffer_gate:
-        near = shapely.intersects(_buffers(pred)[:, None], _buffers(true)[None])
-    else:
-        lower = np.maximum(pred.min(axis=1)[:, None], true.min(axis=1)[None])
-        upper = np.minimum(pred.max(axis=1)[:, None], true.max(axis=1)[None])
-        gap = np.maximum(lower - upper, 0.0)
-        near = np.hypot(gap[..., 0], gap[..., 1]) <= max(mode.thresholds_m)
-    rows, cols = np.nonzero(near)
-    for begin in range(0, len(rows), _PAIRS_AT_ONCE):
-        i, j = rows[begin : begin + _PAIRS_AT_ONCE], cols[begin : begin + _PAIRS_AT_ONCE]
-        dx = pred[i, :, None, 0] - true[j, None, :, 0]
-        dy = pred[i, :, None, 1] - true[j, None, :, 1]
-        square = dx * dx + dy * dy
-        there, back = np.sqrt(square.min(axis=2)), np.sqrt(square.min(axis=1))
-        out[i, j] = 0.5 * (there.mean(axis=1) + back.mean(axis=1))
+        close = np.flatnonzero(distances <= reach)
+        distances[close[~buffers_meet(pred_pts[close], true_pts[close])]] = np.inf
+    out[rows[near], cols[near]] = distances
     return out
 
 
-def _buffers(lines: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Buffers of 2 m with flat ends and mitred corners."""
-    return shapely.buffer(
-        shapely.linestrings(lines), _BUFFER_M, cap_style='flat', join_style='mitre'
-    )
+def _may_match(pred: MapLines, true: MapLines, reach_m: float) -> NDArray[np.bool_]:
+    """(P, G) pairs of one class whose bounding boxes are not farther apart than the reach.
+
+    No point of a line is nearer to the other line than the boxes are to each other, so that the
+    Chamfer distance of any other pair is beyond the reach too.
+    """
+    if not len(pred.pts_m) or not len(true.pts_m):
+        return np.zeros((len(pred.pts_m), len(true.pts_m)), dtype=bool)
+    (pred_low, pred_high), (true_low, true_high) = _bounds(pred.pts_m), _bounds(true.pts_m)
+    gap = np.maximum(pred_low[:, None] - true_high[None], true_low[None] - pred_high[:, None])
+    gap = np.maximum(gap, 0.0)
+    near = np.hypot(gap[..., 0], gap[..., 1]) <= reach_m + _ROUNDING_M
+    return np.asarray(near & (np.asarray(pred.labels)[:, None] == np.asarray(true.labels)[None]))
+
+
+def _box_distances(
+    lines: NDArray[np.float64],
+    others: NDArray[np.float64],
+    i: NDArray[np.integer],
+    j: NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """(K,) mean distances of the points of ``lines[i]`` to the bounding boxes of ``others[j]``.
+
+    The other line lies in its box, so that this is at most the mean distance to the line.
+    """
+    square = np.zeros((len(i), lines.shape[1]))
+    for axis in (0, 1):
+        points, bounds = lines[..., axis][i], others[..., axis]
+        low, high = bounds.min(axis=1)[j, None], bounds.max(axis=1)[j, None]
+        gap = np.maximum(np.maximum(low - points, points - high), 0.0)
+        square += gap * gap
+    return np.asarray(np.sqrt(square).mean(axis=1))
+
+
+def _bounds(
+    lines: Sequence[NDArray[np.floating]],
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """(K, 2) lower and upper corners of polylines."""
+    points = np.concatenate(lines)
+    first = np.cumsum([0, *(len(line) for line in lines[:-1])])
+    return np.minimum.reduceat(points, first), np.maximum.reduceat(points, first)
 
 
 def match_lines(
@@ -212,8 +215,8 @@ def match_lines(
 
 def match_sample(
     pred: MapLines, true: MapLines, num_classes: int, mode: ChamferMode
-) -> list[SampleMatches]:
-    """Match one sample, class by class.
+) -> SampleMatches:
+    """Match one sample, all classes at once.
 
     Args:
         pred: Predicted lines.
@@ -222,70 +225,9 @@ def match_sample(
         mode: How lines are compared.
 
     Returns:
-        C matches.
+        True positives at each threshold.
     """
-    pred_pts = resample(pred.pts_m, mode.num_points)
-    true_pts = resample(true.pts_m, mode.num_points)
     scores = np.asarray(pred.scores, dtype=np.float64)
-    out = []
-    for label in range(num_classes):
-        mine, theirs = np.asarray(pred.labels) == label, np.asarray(true.labels) == label
-        distances = chamfer_distances(pred_pts[mine], true_pts[theirs], mode)
-        hits = match_lines(distances, scores[mine], mode.thresholds_m)
-        out.append(SampleMatches(scores[mine], hits, int(theirs.sum())))
-    return out
-
-
-def average_precision(scores: NDArray[np.float64], hits: NDArray[np.bool_], num_gt: int) -> float:
-    """Area under the monotone envelope of precision over recall (all points, not eleven).
-
-    Args:
-        scores: (K,) confidence; ties keep their order.
-        hits: (K,) true positives.
-        num_gt: Number of true lines.
-
-    Returns:
-        AP in [0, 1]; NaN without ground truth.
-
-    Example:
-        >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), num_gt=2)
-        0.8333333333333333
-    """
-    if num_gt == 0:
-        return float('nan')
-    true_positives = np.cumsum(hits[np.argsort(-scores, kind='stable')])
-    precision = true_positives / np.arange(1, len(scores) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    recall_steps = np.diff(true_positives / num_gt, prepend=0.0)
-    return float((recall_steps * envelope).sum())
-
-
-def score_matches(
-    matches: Mapping[str, Sequence[SampleMatches]],
-    classes: Sequence[str],
-    mode: ChamferMode,
-    tokens: Iterable[str] | None = None,
-) -> ApTable:
-    """Pool the matches of samples.
-
-    Args:
-        matches: Token to the C matches of that sample; the order of the mapping does not matter.
-        classes: C class names.
-        mode: The mode they were matched in.
-        tokens: The samples to pool; all by default.
-
-    Returns:
-        Average precision of each class.
-    """
-    chosen = [matches[token] for token in sorted(matches if tokens is None else tokens)]
-    num_t = len(mode.thresholds_m)
-    ap = np.full((len(classes), num_t), np.nan)
-    num_gt = np.zeros(len(classes), dtype=np.int64)
-    num_pred = np.zeros(len(classes), dtype=np.int64)
-    for label in range(len(classes)):
-        pool = [sample[label] for sample in chosen]
-        scores = np.concatenate([np.zeros(0), *(m.scores for m in pool)])
-        hits = np.concatenate([np.zeros((num_t, 0), bool), *(m.hits for m in pool)], axis=1)
-        num_gt[label], num_pred[label] = sum(m.num_gt for m in pool), len(scores)
-        ap[label] = [average_precision(scores, hit, int(num_gt[label])) for hit in hits]
-    return ApTable(tuple(classes), mode.thresholds_m, ap, num_gt, num_pred)
+    hits = match_lines(line_distances(pred, true, mode), scores, mode.thresholds_m)
+    num_gt = np.bincount(np.asarray(true.labels, dtype=np.int64), minlength=num_classes)
+    return SampleMatches(np.asarray(pred.labels, dtype=np.int64), scores, hits, num_gt)

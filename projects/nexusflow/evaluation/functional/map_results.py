@@ -1,10 +1,9 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Vector maps of a data set as a file, and their score.
+"""Vector maps of a data set as a file; the format is described in ``docs/map_predictions.md``.
 
-Format: ``{'meta': {'schema': 'nexusflow-map', 'schema_version': 1, 'frame': 'lidar',
-'map_classes': [...]}, 'results': {token: {'pts_m': [[[x, y], ...], ...], 'labels': [...],
-'scores': [...]}}}``; metres, LIDAR_TOP frame (x right, y forward). A sample without a prediction
-is a key with empty lists.
+``{'meta': {'schema': 'nexusflow-map', 'schema_version': 1, 'frame': 'lidar', 'map_classes': [...]},
+'results': {token: {'pts_m': [[[x, y], ...], ...], 'labels': [...], 'scores': [...]}}}``; metres,
+LIDAR_TOP frame (x right, y forward). A sample without a prediction is a key with empty lists.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .chamfer_ap import MODES, ApTable, ChamferMode, MapLines, match_sample, score_matches
+from .chamfer_ap import MapLines
 from .files import read_json, write_json
 
 __all__ = [
     'SCHEMA',
-    'evaluate_map',
+    'check_lines',
     'ground_truth_lines',
     'map_results',
     'read_map_results',
@@ -78,19 +78,36 @@ def read_map_results(
     """
     content = read_json(path)
     _check_meta(content, path, classes)
-    out = {}
-    for token, result in content['results'].items():
-        where = f"{path}: results['{token}']"
-        missing = {'pts_m', 'labels', 'scores'} - set(result)
-        if missing:
-            raise ValueError(f'{where}: no field {sorted(missing)}')
-        out[token] = MapLines(
-            [np.asarray(pts, dtype=np.float64).reshape(-1, 2) for pts in result['pts_m']],
-            np.asarray(result['labels'], dtype=np.int64),
-            np.asarray(result['scores'], dtype=np.float64),
-        )
-        _check_lines(out[token], where)
-    return out
+    num_classes = len(content['meta']['map_classes'])
+    return {
+        token: _lines(result, num_classes, f"{path}: results['{token}']")
+        for token, result in content['results'].items()
+    }
+
+
+def _lines(result: Any, num_classes: int, where: str) -> MapLines:
+    """The lines of one sample of a file, checked."""
+    missing = {'pts_m', 'labels', 'scores'} - set(result if isinstance(result, dict) else ())
+    if missing:
+        raise ValueError(f'{where}: no field {sorted(missing)}')
+    labels = _numbers(result['labels'], f'{where}: labels')
+    if labels.ndim != 1 or (labels != np.rint(labels)).any():
+        raise ValueError(f'{where}: labels must be a list of whole numbers')
+    scores = _numbers(result['scores'], f'{where}: scores')
+    if scores.ndim != 1:
+        raise ValueError(f'{where}: scores must be a list of numbers, got shape {scores.shape}')
+    pts = [_numbers(p, f'{where}: pts_m[{k}]') for k, p in enumerate(result['pts_m'])]
+    lines = MapLines(pts, labels.astype(np.int64), scores)
+    check_lines(lines, num_classes, where)
+    return lines
+
+
+def _numbers(values: Any, where: str) -> NDArray[np.float64]:
+    """A list of numbers, or of lists of equal length, as an array."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{where}: not numbers in a regular shape ({error})') from error
 
 
 def _check_meta(content: Any, path: str | os.PathLike[str], classes: Sequence[str] | None) -> None:
@@ -108,20 +125,46 @@ def _check_meta(content: Any, path: str | os.PathLike[str], classes: Sequence[st
             f"{path}: meta.frame is {meta.get('frame')!r}, but the ground truth is in the 'lidar'"
             ' frame (x right, y forward); transform the predictions and set meta.frame'
         )
-    if classes is not None and list(meta.get('map_classes', [])) != list(classes):
+    if not isinstance(meta.get('map_classes'), list):
+        raise ValueError(f'{path}: meta.map_classes must list the names that the labels mean')
+    if classes is not None and meta['map_classes'] != list(classes):
         raise ValueError(
-            f'{path}: meta.map_classes is {meta.get("map_classes")}, expected {list(classes)};'
+            f'{path}: meta.map_classes is {meta["map_classes"]}, expected {list(classes)};'
             ' the labels would mean other classes'
         )
 
 
-def _check_lines(lines: MapLines, where: str) -> None:
-    """Raise ``ValueError`` unless the fields fit each other and are finite."""
+def check_lines(lines: MapLines, num_classes: int, where: str) -> None:
+    """Check that the lines of a sample can be judged.
+
+    Args:
+        lines: Lines of one sample.
+        num_classes: Number of classes C.
+        where: Named in the errors.
+
+    Raises:
+        ValueError: The fields do not fit each other, a line is not (P, 2) with P >= 2, a label is
+            no class, or something is not finite.
+    """
     if not len(lines.pts_m) == len(lines.labels) == len(lines.scores):
         sizes = [len(lines.pts_m), len(lines.labels), len(lines.scores)]
         raise ValueError(f'{where}: numbers of lines, labels and scores differ: {sizes}')
-    finite = all(np.isfinite(pts).all() for pts in lines.pts_m)
-    if not finite or not np.isfinite(lines.scores).all():
+    if not len(lines.pts_m):
+        return
+    for k, pts in enumerate(lines.pts_m):
+        if pts.ndim != 2 or pts.shape[1] != 2 or len(pts) < 2:
+            raise ValueError(
+                f'{where}: pts_m[{k}] has shape {pts.shape}, expected (P, 2) with P >= 2: x and y'
+                ' of each point'
+            )
+    low, high = int(np.min(lines.labels)), int(np.max(lines.labels))
+    if low < 0 or high >= num_classes:
+        wrong = low if low < 0 else high
+        raise ValueError(
+            f'{where}: label {wrong} is no class; the {num_classes} classes are 0 to'
+            f' {num_classes - 1}'
+        )
+    if not (np.isfinite(np.concatenate(lines.pts_m)).all() and np.isfinite(lines.scores).all()):
         raise ValueError(
             f'{where}: coordinates or scores are NaN or infinite; has the training diverged?'
         )
@@ -158,52 +201,4 @@ def ground_truth_lines(
         pts = [line for name in classes for line in vectors[name]]
         labels = np.repeat(np.arange(len(classes)), [len(vectors[name]) for name in classes])
         out[sample['token']] = MapLines(pts, labels, np.ones(len(pts)))
-    return out
-
-
-def evaluate_map(
-    predictions: Mapping[str, MapLines],
-    ground_truth: Mapping[str, MapLines],
-    classes: Sequence[str],
-    mode: str | ChamferMode = 'maptr',
-    locations: Mapping[str, str] | None = None,
-) -> dict[str, ApTable]:
-    """Chamfer AP of a data set, whole and per location.
-
-    Args:
-        predictions: Token to predicted lines, lidar frame; tokens without ground truth are an
-            error.
-        ground_truth: Token to true lines, lidar frame.
-        classes: Class names.
-        mode: A key of ``MODES`` or a mode.
-        locations: Token to location; without it only the whole is scored.
-
-    Returns:
-        ``'all'`` and each location to its table.
-
-    Raises:
-        ValueError: Samples are missing or unknown, the mode is unknown, a prediction is not finite.
-    """
-    if isinstance(mode, str):
-        if mode not in MODES:
-            raise ValueError(f'unknown map evaluation mode {mode!r}; known: {sorted(MODES)}')
-        mode = MODES[mode]
-    for wrong, text in (
-        (
-            set(ground_truth) - set(predictions),
-            'without a prediction (an empty one must be given too)',
-        ),
-        (set(predictions) - set(ground_truth), 'predicted, but not in the ground truth'),
-    ):
-        if wrong:
-            raise ValueError(f'{len(wrong)} samples {text}, e.g. {min(wrong)}')
-    matches = {}
-    for token, true in ground_truth.items():
-        _check_lines(predictions[token], f'prediction of sample {token}')
-        matches[token] = match_sample(predictions[token], true, len(classes), mode)
-    out = {'all': score_matches(matches, classes, mode)}
-    places = locations or {}
-    for location in sorted(set(places.values())):
-        tokens = [token for token in ground_truth if places[token] == location]
-        out[location] = score_matches(matches, classes, mode, tokens)
     return out

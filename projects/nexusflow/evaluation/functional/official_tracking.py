@@ -4,6 +4,7 @@
 ``nuscenes.eval.tracking.evaluate.TrackingEval`` with the configuration ``tracking_nips_2019``
 gives every number. Around it: the tables are loaded once per process, the printing is silenced, a
 submission without boxes scores instead of raising, and a score of zero comes with its reason.
+It takes minutes: :mod:`.fast_tracking` gives the same numbers in seconds.
 """
 
 from __future__ import annotations
@@ -17,49 +18,23 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from .eval_sets import DEVKIT, scenes_of_eval_set
+from .fast_tracking import evaluate_fast
+from .submitted_boxes import check_samples
+from .tracking_result import TrackingResult, write_result
 
-from .files import read_json, write_json
-
-__all__ = [
-    'TrackingResult',
-    'check_eval_set',
-    'evaluate_eval_sets',
-    'evaluate_tracking',
-    'load_tables',
-    'tokens_of_eval_set',
-]
+__all__ = ['evaluate_official', 'load_tables', 'require_devkit']
 
 _NEEDED = {
-    'nuscenes': 'nuscenes-devkit>=1.2,<2',
+    'nuscenes': DEVKIT,
     'motmetrics': 'motmetrics==1.4.0',
     'pandas': 'pandas>=2',
 }
 _OUT_OF_RANGE_M = 1e6
 _tables: dict[tuple[str, str, float], Any] = {}
-
-
-@dataclass(frozen=True)
-class TrackingResult:
-    """Scores of one eval set.
-
-    Attributes:
-        metrics: ``AMOTA``, ``AMOTP``, ``MOTA``, ``RECALL``, ``IDS``, ``FP``, ``FN`` ... and
-            ``AMOTA_<class>``, as the devkit defines them: counts are sums over classes except
-            ``GT``, which is a mean.
-            NaN: no ground truth of that class.
-        reason: Why AMOTA is 0; None when it is not.
-        summary: The devkit's ``metrics_summary``: every metric of every class, the configuration,
-            the time.
-    """
-
-    metrics: dict[str, float]
-    reason: str | None
-    summary: dict[str, Any]
 
 
 def require_devkit() -> None:
@@ -115,89 +90,7 @@ def load_tables(data_root: str | Path, version: str) -> Any:
     return _tables[key]
 
 
-def check_eval_set(data_root: str | Path, version: str, eval_set: str) -> None:
-    """Check cheaply, at the start of a run, that an eval set exists.
-
-    Raises:
-        ValueError: It is neither predefined by the devkit nor in
-            ``<data_root>/<version>/splits.json``.
-    """
-    require_devkit()
-    from nuscenes.utils.splits import is_predefined_split
-
-    if is_predefined_split(eval_set):
-        return
-    path = Path(data_root) / version / 'splits.json'
-    known = sorted(read_json(path)) if path.is_file() else []
-    if eval_set not in known:
-        raise ValueError(
-            f'{path}: no eval set {eval_set!r}; it holds {known}. Name one of those, a predefined'
-            ' split (val, mini_val ...), or add the list of scene names to the file'
-        )
-
-
-def tokens_of_eval_set(data_root: str | Path, version: str, eval_set: str) -> list[str]:
-    """Tokens of the samples of an eval set, in the order of the tables."""
-    check_eval_set(data_root, version, eval_set)
-    from nuscenes.utils.splits import get_scenes_of_split
-
-    tables = load_tables(data_root, version)
-    scenes = set(get_scenes_of_split(eval_set, tables))
-    wanted = {scene['token'] for scene in tables.scene if scene['name'] in scenes}
-    return [sample['token'] for sample in tables.sample if sample['scene_token'] in wanted]
-
-
-def evaluate_tracking(
-    submission: Mapping[str, Any],
-    data_root: str | Path,
-    version: str,
-    eval_set: str,
-    out_dir: str | Path | None = None,
-) -> TrackingResult:
-    """Score a submission officially.
-
-    Args:
-        submission: Content of a tracking submission; it may hold more samples than the eval set.
-        data_root: Root folder of the data set.
-        version: Folder of the tables, e.g. ``'v1.0-trainval'``.
-        eval_set: A predefined split (``'val'``) or a key of ``<data_root>/<version>/splits.json``.
-        out_dir: Where ``metrics_summary.json`` and ``metrics_details.json`` are written; nowhere
-            by default.
-
-    Returns:
-        The scores. Without any box they are the devkit's worst values: AMOTA 0, AMOTP 2, FN all.
-
-    Raises:
-        ImportError: The devkit or motmetrics is missing.
-        ValueError: Unknown eval set, samples without a prediction, or no annotated box in the eval
-            set.
-    """
-    tokens = tokens_of_eval_set(data_root, version, eval_set)
-    missing = [token for token in tokens if token not in submission['results']]
-    if missing:
-        raise ValueError(
-            f'tracking submission: {len(missing)} of {len(tokens)} samples of {eval_set!r} are'
-            f' missing, e.g. {missing[0]}; a sample without boxes must be there with an empty list'
-        )
-    results = {token: submission['results'][token] for token in tokens}
-    num_boxes = sum(map(len, results.values()))
-    if not num_boxes:
-        results[tokens[0]] = [_box_out_of_range(tokens[0])]
-    with tempfile.TemporaryDirectory() as folder, _quiet(), _shared_tables():
-        path = Path(folder) / 'submission.json'
-        path.write_text(json.dumps({'meta': submission['meta'], 'results': results}))
-        judge, metrics, details = _run_devkit(path, str(data_root), version, eval_set)
-    summary = metrics.serialize() | {'meta': dict(submission['meta'])}
-    reason = None
-    if not summary['amota'] > 0:
-        reason = f'{eval_set}: {_why_zero(num_boxes, judge, details)}'
-    if out_dir is not None:
-        write_json(Path(out_dir) / 'metrics_summary.json', _without_nan(summary), indent=2)
-        write_json(Path(out_dir) / 'metrics_details.json', _without_nan(details.serialize()))
-    return TrackingResult(_flat(summary), reason, summary)
-
-
-def evaluate_eval_sets(
+def evaluate_official(
     submission: Mapping[str, Any],
     data_root: str | Path,
     version: str,
@@ -208,15 +101,22 @@ def evaluate_eval_sets(
     """Score one submission on several eval sets.
 
     Args:
-        submission: Content of a tracking submission that covers all of them.
+        submission: Content of a tracking submission; it may hold more samples than the eval sets.
         data_root: Root folder of the data set.
-        version: Folder of the tables.
-        eval_sets: Their names.
-        out_dir: The devkit's files go to a folder of each eval set in it; nowhere by default.
+        version: Folder of the tables, e.g. ``'v1.0-trainval'``.
+        eval_sets: Predefined splits, or keys of ``<data_root>/<version>/splits.json``.
+        out_dir: ``metrics_summary.json`` and ``metrics_details.json`` go to a folder of each eval
+            set in it; nowhere by default.
         workers: Processes; each takes whole eval sets. Above 1 they share the tables where the system can fork.
 
     Returns:
-        Eval set to its scores; the same for any number of workers.
+        Eval set to its scores, the same for any number of workers. Without any box they are the
+        devkit's worst: AMOTA 0, AMOTP 2, FN all.
+
+    Raises:
+        ImportError: The devkit or motmetrics is missing.
+        ValueError: Unknown eval set, samples without a prediction, or no annotated box in an eval
+            set.
     """
     load_tables(data_root, version)
     tasks = []
@@ -224,16 +124,51 @@ def evaluate_eval_sets(
         folder = None if out_dir is None else Path(out_dir) / name
         tasks.append((submission, data_root, version, name, folder))
     if min(workers, len(tasks)) <= 1:
-        return {task[3]: evaluate_tracking(*task) for task in tasks}
+        return {task[3]: _evaluate(*task) for task in tasks}
     method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn'
     context = multiprocessing.get_context(method)
     with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
-        futures = {task[3]: pool.submit(evaluate_tracking, *task) for task in tasks}
+        futures = {task[3]: pool.submit(_evaluate, *task) for task in tasks}
         return {name: future.result() for name, future in futures.items()}
 
 
-def _run_devkit(path: Path, data_root: str, version: str, eval_set: str) -> tuple[Any, Any, Any]:
-    """Run the official evaluation; gives the TrackingEval, its metrics and its curves."""
+def _evaluate(
+    submission: Mapping[str, Any],
+    data_root: str | Path,
+    version: str,
+    eval_set: str,
+    out_dir: Path | None,
+) -> TrackingResult:
+    """Score a submission on one eval set; ``out_dir`` is the folder of this set."""
+    tokens = _tokens(data_root, version, eval_set)
+    check_samples(submission['results'], tokens, eval_set)
+    results = {token: submission['results'][token] for token in tokens}
+    if not any(results.values()):
+        results[tokens[0]] = [_box_out_of_range(tokens[0])]
+    with tempfile.TemporaryDirectory() as folder, _quiet(), _shared_tables():
+        path = Path(folder) / 'submission.json'
+        path.write_text(json.dumps({'meta': submission['meta'], 'results': results}))
+        metrics, details = _run_devkit(path, str(data_root), version, eval_set)
+    summary = metrics.serialize() | {'meta': dict(submission['meta'])}
+    reason = None
+    if not summary['amota'] > 0:
+        reason = evaluate_fast(submission, data_root, version, [eval_set])[eval_set].reason
+    result = TrackingResult(summary, details.serialize(), reason)
+    if out_dir is not None:
+        write_result(out_dir, result)
+    return result
+
+
+def _tokens(data_root: str | Path, version: str, eval_set: str) -> list[str]:
+    """Tokens of the samples of an eval set, in the order of the tables."""
+    scenes = set(scenes_of_eval_set(data_root, version, eval_set))
+    tables = load_tables(data_root, version)
+    wanted = {scene['token'] for scene in tables.scene if scene['name'] in scenes}
+    return [sample['token'] for sample in tables.sample if sample['scene_token'] in wanted]
+
+
+def _run_devkit(path: Path, data_root: str, version: str, eval_set: str) -> tuple[Any, Any]:
+    """Run the official evaluation; gives its metrics and its curves."""
     from nuscenes.eval.common.config import config_factory
     from nuscenes.eval.tracking.evaluate import TrackingEval
 
@@ -254,7 +189,7 @@ def _run_devkit(path: Path, data_root: str, version: str, eval_set: str) -> tupl
             f'{data_root}: eval set {eval_set!r} has no annotated box of a tracking class, so'
             ' there is nothing to judge; name another eval set'
         ) from error
-    return judge, *judge.evaluate()
+    return judge.evaluate()
 
 
 def _box_out_of_range(token: str) -> dict[str, Any]:
@@ -269,41 +204,6 @@ def _box_out_of_range(token: str) -> dict[str, Any]:
         'tracking_name': 'car',
         'tracking_score': 0.0,
     }
-
-
-def _why_zero(num_boxes: int, judge: Any, details: Any) -> str:
-    """Say in words why AMOTA is zero."""
-    if not num_boxes:
-        return 'no boxes were submitted: too little training, or too high score thresholds'
-    near = sum(len(b) for frames in judge.tracks_pred.values() for b in frames.values())
-    if not near:
-        return f'all {num_boxes} boxes lie outside the range of their class (40 m or 50 m)'
-    curves = [details[name] for name in judge.cfg.class_names]
-    if all(np.isnan(curve.confidence).all() for curve in curves):
-        return (
-            f'{near} boxes in range, but no class reaches a recall of {judge.cfg.min_recall:g}'
-            f' within {judge.cfg.dist_th_tp:g} m of the ground truth'
-        )
-    return (
-        f'{near} boxes in range, but false positives and switches outweigh the matches'
-        ' at every recall'
-    )
-
-
-def _flat(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The summary's numbers under upper-case names, and AMOTA of each class."""
-    labels = summary['label_metrics']
-    out = {name.upper(): float(summary[name]) for name in labels}
-    return out | {f'AMOTA_{name}': float(value) for name, value in labels['amota'].items()}
-
-
-def _without_nan(content: Any) -> Any:
-    """Nested containers with NaN (which JSON has not) replaced by None."""
-    if isinstance(content, Mapping):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and np.isnan(content) else content
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 __all__ = ['city_names', 'metrics_by_city']
 
+_PREFIXES = {'map': '', 'track': '', 'track_greedy': 'greedy_'}
+
 
 def city_names(locations: set[str]) -> dict[str, str]:
     """Short names of locations: the city, or the whole name where a city has several locations.
@@ -29,11 +31,12 @@ def metrics_by_city(metrics: Mapping[str, float]) -> dict[str, dict[str, float |
     """Sort the metrics of the map and the track evaluator by city.
 
     Args:
-        metrics: ``'map/mAP'``, ``'map/boston-seaport/mAP'``, ``'track/boston/AMOTA'`` ...
+        metrics: ``'map/mAP'``, ``'map/boston-seaport/mAP'``, ``'track/boston/AMOTA'``,
+            ``'track_greedy/AMOTA'`` ...
 
     Returns:
-        ``'all'`` and each city to metric names without a prefix; NaN (no ground truth) becomes None,
-        so that it can be written as JSON.
+        ``'all'`` and each city to metric names without a prefix, those of the greedy baseline with
+        ``greedy_``; NaN (no ground truth) becomes None, so that it can be written as JSON.
 
     Example:
         >>> metrics_by_city({'map/mAP': 0.5, 'map/boston-seaport/mAP': 0.6, 'track/boston/AMOTA': 0.1})
@@ -46,9 +49,11 @@ def metrics_by_city(metrics: Mapping[str, float]) -> dict[str, dict[str, float |
     out: dict[str, dict[str, float | None]] = {}
     for name, value in metrics.items():
         parts = name.split('/')
-        if parts[0] not in ('map', 'track') or len(parts) > 3:
+        if parts[0] not in _PREFIXES or len(parts) > 3:
             continue
         city = 'all' if len(parts) == 2 else short.get(parts[1], parts[1])
         number = float(value)
-        out.setdefault(city, {})[parts[-1]] = None if math.isnan(number) else number
+        out.setdefault(city, {})[_PREFIXES[parts[0]] + parts[-1]] = (
+            None if math.isnan(number) else number
+        )
     return out

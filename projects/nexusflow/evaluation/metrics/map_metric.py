@@ -1,5 +1,5 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Chamfer AP of vector maps as an mmengine metric."""
+"""Chamfer AP and raster IoU of vector maps as an mmengine metric."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 from mmdet3d.registry import METRICS
 
 from nexusflow.datasets.info_file import load_info
+from nexusflow.datasets.subsets import select_samples
 
-from ..functional.chamfer_ap import MODES, MapLines
-from ..functional.map_results import evaluate_map, ground_truth_lines, write_map_results
+from ..functional.chamfer_ap import MapLines
+from ..functional.map_evaluation import MapProtocol, evaluate_map
+from ..functional.map_results import ground_truth_lines, write_map_results
 from .arrays import map_arrays
 from .token_metric import TokenMetric
 
@@ -21,18 +23,23 @@ __all__ = ['NexusMapMetric']
 
 @METRICS.register_module()
 class NexusMapMetric(TokenMetric):
-    """Chamfer average precision, whole and per location.
+    """Chamfer average precision, and IoU of the drawn lines, whole and per location.
 
     Reads ``pred_map`` (labels, scores, pts_m in the lidar frame) of the data samples. Gives
-    ``map/mAP``, ``map/AP_<class>``, and the same under ``map/<location>/``. NaN: no ground truth
-    of that class there.
+    ``map/mAP``, ``map/AP_<class>``, ``map/AP_<class>@<metres>``, with the options
+    ``map/IoU_lanes`` (``_divider``, ``_crossing``, ``_contour``) and ``map/raster_mAP`` (...), and
+    the same under ``map/<location>/``. NaN: no ground truth of that class there.
 
     Args:
         ann_file: Info file with the true maps, absolute or relative to ``data_root``.
         data_root: Folder of the data set.
         map_classes: Classes that the labels mean; those of the info file by default.
-        mode: ``'maptr'``, ``'maptr_gated'`` or ``'streammapnet'``; see
-            ``functional/chamfer_ap.py``.
+        subset: Judge only these samples of the info file; as in ``NexusClipDataset``.
+        mode: ``'maptr'`` or ``'streammapnet'``; see ``functional/chamfer_ap.py``.
+        raster_iou: Also measure UniAD's IoU of drawn lines; see ``functional/raster_iou.py``.
+        raster_ap: Also measure rasterised AP; see ``functional/raster_ap.py``.
+        min_score: Predictions below are not drawn for the raster IoU.
+        workers: Processes that share the samples; the result is the same for any number.
         out_file: Where the predictions are written as JSON; nowhere by default.
         prefix: First part of the metric names.
         collect_device: ``'cpu'`` or ``'gpu'``: how processes exchange results.
@@ -48,32 +55,37 @@ class NexusMapMetric(TokenMetric):
         ann_file: str,
         data_root: str = '',
         map_classes: Sequence[str] | None = None,
+        subset: str | None = None,
         mode: str = 'maptr',
+        raster_iou: bool = False,
+        raster_ap: bool = False,
+        min_score: float = 0.1,
+        workers: int = 1,
         out_file: str | None = None,
         prefix: str | None = None,
         collect_device: str = 'cpu',
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if mode not in MODES:
-            raise ValueError(f'NexusMapMetric: unknown mode {mode!r}; known: {sorted(MODES)}')
+        self.protocol = MapProtocol.of(mode, raster_iou, raster_ap, min_score)
+        self.workers = workers
         self.ann_file = str(Path(data_root) / ann_file)
-        self.mode = mode
         self.out_file = out_file
         info = load_info(self.ann_file)
+        samples = select_samples(info['data_list'], subset, self.ann_file)
         known = list(info['metainfo']['map_classes'])
         self.map_classes = list(map_classes or known)
         unknown = sorted(set(self.map_classes) - set(known))
         if unknown:
             raise ValueError(f'{self.ann_file}: no map class {unknown}; it has {known}')
-        self._truth = ground_truth_lines(info['data_list'], self.map_classes, self.ann_file)
-        self._locations = {s['token']: s['location'] for s in info['data_list']}
+        self._truth = ground_truth_lines(samples, self.map_classes, self.ann_file)
+        self._locations = {s['token']: s['location'] for s in samples}
 
     def extract(self, sample: Mapping[str, Any]) -> MapLines:
         """The predicted lines of one sample."""
         return map_arrays(sample['pred_map'])
 
     def score(self, results: Mapping[str, MapLines]) -> dict[str, float]:
-        """AP over the data set and over each location."""
+        """Scores of the data set and of each location."""
         predicted = list((self.dataset_meta or {}).get('map_classes', self.map_classes))
         if predicted != self.map_classes:
             raise ValueError(
@@ -82,8 +94,10 @@ class NexusMapMetric(TokenMetric):
             )
         if self.out_file is not None:
             write_map_results(self.out_file, results, self.map_classes)
-        tables = evaluate_map(results, self._truth, self.map_classes, self.mode, self._locations)
-        metrics = tables.pop('all').flat()
-        for location, table in tables.items():
-            metrics |= {f'{location}/{name}': value for name, value in table.flat().items()}
+        scores = evaluate_map(
+            results, self._truth, self.map_classes, self.protocol, self._locations, self.workers
+        )
+        metrics = scores.pop('all').flat()
+        for location, own in scores.items():
+            metrics |= {f'{location}/{name}': value for name, value in own.flat().items()}
         return metrics

@@ -1,0 +1,90 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Which scenes an eval set names: the devkit's predefined splits, or ``<version>/splits.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .files import read_json
+
+__all__ = ['DEVKIT', 'check_eval_set', 'parts_of_eval_set', 'scenes_of_eval_set']
+
+DEVKIT = 'nuscenes-devkit>=1.2,<2'
+_VERSION_OF = {
+    'train': 'trainval',
+    'val': 'trainval',
+    'train_detect': 'trainval',
+    'train_track': 'trainval',
+    'test': 'test',
+    'mini_train': 'mini',
+    'mini_val': 'mini',
+}
+"""Predefined splits and how the name of their version ends; a custom split cannot take their names."""
+
+
+def check_eval_set(data_root: str | Path, version: str, eval_set: str) -> None:
+    """Check cheaply, at the start of a run, that an eval set exists.
+
+    Raises:
+        ValueError: It is neither in ``<data_root>/<version>/splits.json`` nor predefined for this
+            version.
+    """
+    suffix = _VERSION_OF.get(eval_set)
+    if suffix is None:
+        _custom_scenes(data_root, version, eval_set)
+    elif not version.endswith(suffix):
+        raise ValueError(
+            f'eval set {eval_set!r} belongs to versions that end with {suffix!r}, not to'
+            f' {version!r}; name another version, or one of {sorted(_splits(data_root, version))}'
+        )
+
+
+def scenes_of_eval_set(data_root: str | Path, version: str, eval_set: str) -> list[str]:
+    """Names of the scenes of an eval set; a predefined split may name scenes without tables.
+
+    Raises:
+        ImportError: The split is predefined, and the devkit, which knows its scenes, is missing.
+        ValueError: There is no such eval set.
+    """
+    check_eval_set(data_root, version, eval_set)
+    if eval_set not in _VERSION_OF:
+        return _custom_scenes(data_root, version, eval_set)
+    try:
+        from nuscenes.utils.splits import create_splits_scenes
+    except ImportError as error:
+        raise ImportError(
+            f"the scenes of split {eval_set!r} are listed in the devkit: pip install '{DEVKIT}'"
+        ) from error
+    return list(create_splits_scenes()[eval_set])
+
+
+def parts_of_eval_set(data_root: str | Path, version: str, eval_set: str) -> dict[str, str]:
+    """The custom splits that lie within an eval set, for example its cities.
+
+    Returns:
+        Short name to eval set: ``{'boston': 'world_val_boston'}`` of ``'world_val'``; a split that
+        is not named after the eval set keeps its whole name.
+    """
+    whole = set(scenes_of_eval_set(data_root, version, eval_set))
+    splits = _splits(data_root, version)
+    parts = [name for name, scenes in splits.items() if scenes and set(scenes) < whole]
+    return {name.removeprefix(f'{eval_set}_'): name for name in sorted(parts)}
+
+
+def _splits(data_root: str | Path, version: str) -> dict[str, Any]:
+    """Content of ``splits.json``; empty when there is no such file."""
+    path = Path(data_root) / version / 'splits.json'
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def _custom_scenes(data_root: str | Path, version: str, eval_set: str) -> list[str]:
+    """Scenes of a key of ``splits.json``."""
+    splits = _splits(data_root, version)
+    if eval_set not in splits:
+        path = Path(data_root) / version / 'splits.json'
+        raise ValueError(
+            f'{path}: no eval set {eval_set!r}; it holds {sorted(splits)}. Name one of those, a'
+            ' predefined split (val, mini_val ...), or add the list of scene names to the file'
+        )
+    return [str(name) for name in splits[eval_set]]

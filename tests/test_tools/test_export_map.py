@@ -1,0 +1,71 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""tools/export_map.py on a checkpoint of a small model."""
+
+import importlib
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from mmdet3d.registry import MODELS
+from mmengine.config import Config
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+CONFIG = """
+default_scope = 'mmdet3d'
+custom_imports = dict(imports=['nexusflow.models'])
+model = dict(map_head=dict(
+    type='NexusMapHead', channels=8, num_blocks=1,
+    bev_grid=dict(range_m=(-51.2, -51.2, 51.2, 51.2), cell_m=12.8),
+    grid=dict(range_m=(-15.0, -30.0, 15.0, 30.0), cell_m=7.5),
+    query_source='learned', num_queries=4, num_layers=1, loss=dict(seg_weight=0.0),
+))
+"""
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    return importlib.import_module('export_map')
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Paths of a config and of a checkpoint of the whole model."""
+    config, checkpoint = tmp_path / 'config.py', tmp_path / 'model.pth'
+    config.write_text(CONFIG)
+    head = MODELS.build(Config.fromfile(config).model.map_head)
+    weights = {f'map_head.{name}': value for name, value in head.state_dict().items()}
+    torch.save(dict(state_dict={**weights, 'lift.weight': torch.zeros(3)}), checkpoint)
+    return str(config), str(checkpoint)
+
+
+def test_writes_a_graph_that_equals_torch(tool, trained, tmp_path, capsys):
+    tool.main(trained)
+    graph = onnx.load(tmp_path / 'map_head.onnx').graph
+    shapes = [
+        [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    ]
+    assert shapes == [[1, 8, 8, 8], [1, 4, 3], [1, 4, 20, 2]]
+    assert 'map_head.onnx' in capsys.readouterr().out
+
+
+def test_a_graph_that_does_not_equal_torch_is_not_written(tool, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, 'onnx_map_head', lambda *args: b'')
+    for difference in (2e-4, float('nan')):
+        monkeypatch.setattr(tool, 'largest_difference', lambda *args, found=difference: found)
+        with pytest.raises(SystemExit, match='differs from torch'):
+            tool.main(trained)
+    assert not (tmp_path / 'map_head.onnx').exists()
+
+
+def test_a_checkpoint_of_another_head_is_refused(tool, trained):
+    option = '--cfg-options', 'model.map_head.channels=16'
+    with pytest.raises(ValueError, match='model.pth: its map head does not fit'):
+        tool.main([*trained, *option])
+
+
+def test_a_missing_checkpoint_is_named(tool, trained):
+    with pytest.raises(FileNotFoundError, match="'nowhere.pth' does not exist"):
+        tool.main([trained[0], 'nowhere.pth'])

@@ -14,22 +14,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet3d.registry import DATASETS, MODELS
+from mmdet3d.registry import DATASETS
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import nn
 from tqdm import tqdm
 
-from nexusflow.engine.compat import register_safe_globals
+from nexusflow.engine.loading import build_model
 from nexusflow.evaluation.functional.files import write_json
 from nexusflow.evaluation.metrics.arrays import box_arrays, map_arrays, to_numpy
 from nexusflow.visualization.canvas import write_image
 from nexusflow.visualization.content import content_of_labels, content_of_predictions
 from nexusflow.visualization.hook import picture_name
 from nexusflow.visualization.sheet import cameras_of_sample, sample_sheet
-
-_TRAINING_ONLY = 'regulariser'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -54,35 +52,6 @@ def build_dataset(cfg: Config, info: str, data_root: str | None) -> BaseDataset:
     settings |= {'ann_file': str(Path(info).resolve()), 'test_mode': True}
     settings['data_root'] = str(Path(data_root) if data_root else Path(info).parent)
     return DATASETS.build(settings)
-
-
-def build_model(cfg: Config, checkpoint: str, device: str) -> nn.Module:
-    """The config's model without what only training needs, with the weights of a checkpoint.
-
-    Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: Weights are missing, or belong to another model.
-    """
-    if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"checkpoint '{checkpoint}' does not exist")
-    settings = dict(cfg.model)
-    settings.pop(_TRAINING_ONLY, None)
-    model = MODELS.build(settings)
-    register_safe_globals()
-    content = torch.load(checkpoint, map_location='cpu', weights_only=True)
-    weights = {
-        name: value
-        for name, value in content.get('state_dict', content).items()
-        if not name.startswith(f'{_TRAINING_ONLY}.')
-    }
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    if missing or unexpected:
-        raise ValueError(
-            f'{checkpoint}: does not fit the model of {cfg.filename}: {len(missing)} weights are'
-            f' missing {missing[:3]}, {len(unexpected)} unknown {unexpected[:3]}; give the config that'
-            ' it was trained with'
-        )
-    return model.to(device).eval()
 
 
 def run(model: nn.Module, dataset: BaseDataset, limit: int | None) -> Iterator[Any]:

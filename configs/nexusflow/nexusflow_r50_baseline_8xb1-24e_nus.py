@@ -33,7 +33,7 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file=train_info,
-        clip_length=3,
+        clip_length=5,
         supervision=dict(type='ByLocation', map=['boston-*'], track=['singapore-*']),
         pipeline=train_pipeline,
     ),
@@ -48,5 +48,7 @@ val_evaluator = [
     dict(type='NexusTrackMetric', data_root=data_root, version='v1.0-trainval', eval_set='val'),
 ]
 test_evaluator = val_evaluator
+# clips of three frames, then four, then all five
+custom_hooks = [dict(type='NexusClipLengthHook', lengths=(3, 4, 5), milestones=(8, 16))]
 default_hooks = dict(checkpoint=dict(by_epoch=True, interval=1))
 log_processor = dict(by_epoch=True)

@@ -11,6 +11,7 @@ import torch
 from mmdet3d.registry import MODELS
 from mmdet3d.utils import register_all_modules
 from mmengine.config import Config
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import nexusflow.models  # noqa: F401  (registers the classes)
 from nexusflow.models.bev.grid import BEVGrid
@@ -20,6 +21,15 @@ CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_'
 CHANNELS = 24
 BEV_GRID = dict(range_m=(-51.2, -51.2, 51.2, 51.2), cell_m=6.4)
 MAP_GRID = dict(range_m=(-15.0, -30.0, 15.0, 30.0), cell_m=5.0)
+# what only the model with two levels has
+NEAR = {
+    'near.in_channels': CHANNELS,
+    'near.channels': CHANNELS,
+    'near.far_grid': BEV_GRID,
+    'near.grid': MAP_GRID,
+    'map_head.bev_grid': MAP_GRID,
+    'map_head.tracing': dict(num_rings=3, tracer=dict(num_seeds=10, num_steps=4)),
+}
 SHRINK = {
     'img_backbone.init_cfg': None,
     'lift.in_channels': CHANNELS,
@@ -58,7 +68,8 @@ def small_config():
 
     def make(base='model_tiny', lift='NexusVoxelLift', regulariser=False):
         cfg = Config.fromfile(CONFIGS / f'{base}.py')
-        cfg.merge_from_dict({f'model.{key}': value for key, value in SHRINK.items()})
+        changes = SHRINK | (NEAR if 'near' in cfg.model else {})
+        cfg.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
         backbone, neck = cfg.model.img_backbone, cfg.model.img_neck
         narrow = backbone.get('base_channels', 64) // BASE_CHANNELS
         backbone.base_channels = BASE_CHANNELS
@@ -107,3 +118,27 @@ def bev_grid():
 @pytest.fixture
 def map_grid():
     return BEVGrid(**MAP_GRID)
+
+
+class _Recorder(TorchDispatchMode):
+    """Lists the operations that are dispatched within it."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func._schema.name.removeprefix('aten::'))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(scope='session')
+def operations():
+    """Function (function) -> names of the operations that torch runs for it, in order."""
+
+    def record(function):
+        with _Recorder() as recorder:
+            function()
+        return recorder.names
+
+    return record

@@ -3,7 +3,10 @@
 
 import pytest
 import torch
-from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+from mmcv.ops.multi_scale_deform_attn import (
+    MultiScaleDeformableAttention,
+    multi_scale_deformable_attn_pytorch,
+)
 
 from nexusflow.models.bev.deformable import DeformableAttention
 from nexusflow.models.bev.encoder import BEVEncoder, sine_encoding
@@ -35,6 +38,73 @@ def test_equals_mmcv(grid):
     torch.testing.assert_close(
         attention(query, ref, bev), attention.output(expected), atol=1e-5, rtol=1e-5
     )
+
+
+MMCV_NAMES = dict(
+    offsets='sampling_offsets',
+    weights='attention_weights',
+    value='value_proj',
+    output='output_proj',
+)
+
+
+def mmcv_name(name):
+    """Name of a parameter in mmcv's module."""
+    part, kind = name.split('.')
+    return f'{MMCV_NAMES[part]}.{kind}'
+
+
+def mmcv_twin(attention, channels, heads, points):
+    """mmcv's module with the same weights."""
+    twin = MultiScaleDeformableAttention(
+        channels, heads, num_levels=1, num_points=points, dropout=0.0, batch_first=True
+    )
+    state = {mmcv_name(name): value for name, value in attention.named_parameters()}
+    state['value_proj.weight'] = state['value_proj.weight'].flatten(1)
+    twin.to(attention.offsets.weight).load_state_dict(state)
+    return twin
+
+
+@pytest.mark.parametrize(('heads', 'points'), [(8, 4), (2, 1)])
+def test_equals_mmcv_module_with_its_gradients(heads, points):
+    channels, grid = 32, BEVGrid((-15.0, -30.0, 15.0, 30.0), 1.5)
+    attention = DeformableAttention(channels, grid, heads, points).double()
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    twin = mmcv_twin(attention, channels, heads, points)
+    query = torch.randn(2, 50, channels).double()
+    ref = (torch.rand(2, 50, 2).double() * 1.2 - 0.6) * torch.tensor([30.0, 60.0])
+    bev = torch.randn(2, channels, *grid.shape).double()
+    fields = dict(
+        value=bev.flatten(2).transpose(1, 2),
+        identity=torch.zeros_like(query),
+        reference_points=(ref / torch.tensor([30.0, 60.0]) + 0.5)[:, :, None],
+        spatial_shapes=torch.tensor([grid.shape]),
+        level_start_index=torch.tensor([0]),
+    )
+    found, expected = attention(query, ref, bev), twin(query, **fields)
+    assert found.abs().max() > 1
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+    goal = torch.randn_like(found)
+    (found * goal).sum().backward()
+    (expected * goal).sum().backward()
+    state = dict(twin.named_parameters())
+    for name, parameter in attention.named_parameters():
+        grad = state[mmcv_name(name)].grad.view_as(parameter)
+        torch.testing.assert_close(parameter.grad, grad, atol=1e-8, rtol=1e-8)
+    single = attention.float()(query.float(), ref.float(), bev.float())
+    torch.testing.assert_close(single.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_half_precision_features_are_read_at_full_precision_places(grid):
+    attention = DeformableAttention(16, grid)
+    query, bev = torch.randn(1, 9, 16), torch.randn(1, 16, *grid.shape)
+    ref = torch.rand(1, 9, 2) * 4 + 3
+    with torch.autocast('cpu', torch.bfloat16):
+        near = attention(query, ref, bev)
+        shifted = attention(query, ref + 1e-3, bev)
+    assert (shifted - near).abs().max() > 0
+    torch.testing.assert_close(near.float(), attention(query, ref, bev), atol=0.1, rtol=0.1)
 
 
 def test_heads_start_by_looking_around(grid):

@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import load_state_dict
 
 from nexusflow.models.map_track_detector import clip_motion, relative_pose
+from nexusflow.models.track.carry import CarryRule
 from nexusflow.testing import make_clip_batch
 
 PARTIAL = [('map',), ('track',)]
@@ -112,7 +113,7 @@ def test_the_regulariser_teaches_the_features_of_the_unlabelled_task(small_model
     head = model.track_head
     assert largest_gradient(head.encoder) > 0
     assert largest_gradient(model.regulariser.nexus.surrogates['track'].aggregator) > 0
-    assert largest_gradient(head.layers) == 0
+    assert largest_gradient(head.decoder) == 0
     assert largest_gradient(head.center_heat) == 0
 
 
@@ -161,7 +162,7 @@ def test_a_step_keeps_the_model_finite_and_changes_it(small_model):
 
 def test_the_optimiser_learns_a_fixed_batch(small_model, clips):
     model, data = small_model(regulariser=True), clips(1, 2, (32, 64))
-    model.track_head.drop_prob = model.track_head.insert_prob = 0.0
+    model.track_head.carry = CarryRule(drop_prob=0.0, insert_prob=0.0)
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     first = backward(model, data)[1]['loss']
     for _ in range(8):
@@ -217,7 +218,7 @@ def test_queries_can_be_aligned_too(small_config, clips):
     model = MODELS.build(cfg)
     losses, _ = backward(model, clips(1, 2, (32, 64), ('track',)))
     assert losses['loss_align'] > 0
-    assert largest_gradient(model.map_head.layers) > 0
+    assert largest_gradient(model.map_head.decoder) > 0
 
 
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)

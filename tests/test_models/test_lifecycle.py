@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from nexusflow.models.track.lifecycle import TrackLifecycle
+from nexusflow.models.track.lifecycle import TrackLifecycle, greedy_keep
 from nexusflow.models.track.queries import TrackQueries
 
 CAR, PEDESTRIAN = 0, 4
@@ -19,23 +19,31 @@ def nothing():
     return TrackQueries.empty(4, torch.device('cpu'))
 
 
-def make_out(newborns, tracks=()):
-    """A decoded frame; a query is (x, y, score, class), the tracks are the last rows, then padding."""
-    rows = [*newborns, *tracks] + ([] if tracks else [(0.0, 0.0, 0.99, CAR)])
-    logits, code = torch.full((1, len(rows), 7), -20.0), torch.zeros(1, len(rows), 10)
-    code[..., 7] = 1
-    for i, (x, y, score, label) in enumerate(rows):
-        logits[0, i, label] = torch.logit(torch.tensor(score))
-        code[0, i, :2] = torch.tensor([x, y])
-    content = torch.arange(len(rows)).view(1, -1, 1).expand(-1, -1, 4).float()
-    labels = torch.tensor([[label for *_, label in rows]])
-    num_tracks = max(len(tracks), 1)
-    return dict(layers=[(logits, code)], content=content, labels=labels, num_tracks=num_tracks)
+def make_frame(newborns, moved=(), tracks=None):
+    """A decoded frame: newborns (x, y, score, class), then the tracks, now at ``moved`` (same form), then padding."""
+    old = nothing() if tracks is None else tracks
+    assert len(old) == len(moved)
+    rows = [*newborns, *moved, (0.0, 0.0, 0.99, CAR)]
+    queries = TrackQueries.empty(4, torch.device('cpu'), (len(rows),))
+    values = torch.tensor(rows)
+    queries.code[:, :2] = values[:, :2]
+    queries.scores, queries.labels = values[:, 2], values[:, 3].long()
+    queries.content = torch.arange(len(rows)).view(-1, 1).expand(-1, 4).float()
+    new = torch.full((len(newborns),), -1)
+    queries.ids = torch.cat([new, old.ids, torch.tensor([-2])])
+    queries.missed = torch.cat([new + 1, old.missed, torch.tensor([0])])
+    return queries
+
+
+def step(lifecycle, frame, next_id=0):
+    """Live tracks, shown tracks and next id."""
+    tracks, shown, _, next_id = lifecycle.step(frame, next_id)
+    return tracks, shown, next_id
 
 
 def test_scores_over_the_threshold_give_birth(lifecycle):
-    out = make_out([(0, 0, 0.9, CAR), (9, 0, 0.39, CAR), (20, 0, 0.41, PEDESTRIAN)])
-    tracks, shown, next_id = lifecycle.step(out, nothing(), 5)
+    frame = make_frame([(0, 0, 0.9, CAR), (9, 0, 0.39, CAR), (20, 0, 0.41, PEDESTRIAN)])
+    tracks, shown, next_id = step(lifecycle, frame, 5)
     assert next_id == 7
     assert shown.track_ids.tolist() == tracks.ids.tolist() == [5, 6]
     assert shown.labels_3d.tolist() == [CAR, PEDESTRIAN]
@@ -45,73 +53,122 @@ def test_scores_over_the_threshold_give_birth(lifecycle):
 
 
 def test_padding_is_no_track(lifecycle):
-    tracks, shown, next_id = lifecycle.step(make_out([(0, 0, 0.1, CAR)]), nothing(), 0)
+    tracks, shown, next_id = step(lifecycle, make_frame([(0, 0, 0.1, CAR)]))
     assert (len(tracks), len(shown), next_id) == (0, 0, 0)
     assert shown.bboxes_3d.tensor.shape == (0, 9)
 
 
 def test_ids_travel_with_their_boxes(lifecycle):
-    first = make_out([(0, 0, 0.5, CAR), (20, 0, 0.9, CAR), (40, 0, 0.7, CAR)])
-    tracks, shown, next_id = lifecycle.step(first, nothing(), 0)
+    first = make_frame([(0, 0, 0.5, CAR), (20, 0, 0.9, CAR), (40, 0, 0.7, CAR)])
+    tracks, shown, next_id = step(lifecycle, first)
     place = dict(zip(shown.track_ids.tolist(), shown.bboxes_3d.center[:, 0].tolist(), strict=True))
-    order = tracks.code[:, 0].tolist()
-    moved = [(x + 1.0, 0.0, 0.8, CAR) for x in order]
-    out = make_out([(30.0, 0.0, 0.95, CAR)], moved)
-    _, shown, next_id = lifecycle.step(out, tracks, next_id)
+    moved = [(x + 1.0, 0.0, 0.8, CAR) for x in tracks.code[:, 0].tolist()]
+    frame = make_frame([(30.0, 0.0, 0.95, CAR)], moved, tracks)
+    _, shown, next_id = step(lifecycle, frame, next_id)
     after = dict(zip(shown.track_ids.tolist(), shown.bboxes_3d.center[:, 0].tolist(), strict=True))
     assert next_id == 4
     assert after == {**{track: x + 1.0 for track, x in place.items()}, 3: 30.0}
 
 
 def test_a_weak_track_is_kept_silently_for_its_patience(lifecycle):
-    tracks, _, next_id = lifecycle.step(make_out([(0, 0, 0.9, CAR)]), nothing(), 0)
-    tracks, shown, next_id = lifecycle.step(make_out([], [(1, 0, 0.1, CAR)]), tracks, next_id)
-    assert (tracks.ids.tolist(), tracks.missed.tolist(), len(shown)) == ([0], [1], 0)
-    tracks, shown, next_id = lifecycle.step(make_out([], [(2, 0, 0.3, CAR)]), tracks, next_id)
-    assert shown.track_ids.tolist() == [0]
-    assert tracks.missed.tolist() == [0]
-    for _ in range(2):
-        tracks, shown, next_id = lifecycle.step(make_out([], [(2, 0, 0.1, CAR)]), tracks, next_id)
+    tracks, _, next_id = step(lifecycle, make_frame([(0, 0, 0.9, CAR)]))
+    for x, score, missed in ((1, 0.1, 1), (2, 0.3, 0), (2, 0.1, 1)):
+        frame = make_frame([], [(x, 0, score, CAR)], tracks)
+        tracks, shown, next_id = step(lifecycle, frame, next_id)
+        assert (tracks.ids.tolist(), tracks.missed.tolist()) == ([0], [missed])
+        assert shown.track_ids.tolist() == [0] * (missed == 0)
+    tracks, _, next_id = step(lifecycle, make_frame([], [(2, 0, 0.1, CAR)], tracks), next_id)
     assert (len(tracks), next_id) == (0, 1)
 
 
-def test_a_track_keeps_its_class_and_is_scored_by_it(lifecycle):
-    tracks, _, next_id = lifecycle.step(make_out([(0, 0, 0.9, CAR)]), nothing(), 0)
-    out = make_out([], [(0, 0, 0.3, CAR)])
-    out['layers'][0][0][0, 0, PEDESTRIAN] = 4.0
-    _, shown, _ = lifecycle.step(out, tracks, next_id)
-    assert shown.labels_3d.tolist() == [CAR]
-    torch.testing.assert_close(shown.scores_3d, torch.tensor([0.3]))
-
-
 def test_an_id_is_not_used_again(lifecycle):
-    tracks, _, next_id = lifecycle.step(make_out([(0, 0, 0.9, CAR)]), nothing(), 0)
+    tracks, _, next_id = step(lifecycle, make_frame([(0, 0, 0.9, CAR)]))
     for _ in range(2):
-        tracks, _, next_id = lifecycle.step(make_out([], [(0, 0, 0.1, CAR)]), tracks, next_id)
-    _, shown, _ = lifecycle.step(make_out([(0, 0, 0.9, CAR)]), tracks, next_id)
+        frame = make_frame([], [(0, 0, 0.1, CAR)], tracks)
+        tracks, _, next_id = step(lifecycle, frame, next_id)
+    _, shown, _ = step(lifecycle, make_frame([(0, 0, 0.9, CAR)]), next_id)
     assert shown.track_ids.tolist() == [1]
 
 
 def test_of_duplicates_the_best_is_born(lifecycle):
-    out = make_out([(0, 0, 0.5, CAR), (0.5, 0, 0.9, CAR), (0.9, 0, 0.6, CAR), (3, 0, 0.5, CAR)])
-    _, shown, _ = lifecycle.step(out, nothing(), 0)
+    places = [(0, 0, 0.5, CAR), (0.5, 0, 0.9, CAR), (0.9, 0, 0.6, CAR), (3, 0, 0.5, CAR)]
+    _, shown, _ = step(lifecycle, make_frame(places))
     torch.testing.assert_close(shown.bboxes_3d.center[:, 0], torch.tensor([0.5, 3.0]))
 
 
 def test_another_class_is_no_duplicate(lifecycle):
-    out = make_out([(0, 0, 0.9, CAR), (0.2, 0, 0.8, PEDESTRIAN)])
-    assert len(lifecycle.step(out, nothing(), 0)[1]) == 2
+    frame = make_frame([(0, 0, 0.9, CAR), (0.2, 0, 0.8, PEDESTRIAN)])
+    assert len(step(lifecycle, frame)[1]) == 2
 
 
 def test_no_birth_on_top_of_a_live_track(lifecycle):
-    tracks, _, next_id = lifecycle.step(make_out([(0, 0, 0.9, CAR)]), nothing(), 0)
+    tracks, _, next_id = step(lifecycle, make_frame([(0, 0, 0.9, CAR)]))
     newborns = [(0.3, 0, 0.99, CAR), (0.3, 0, 0.8, PEDESTRIAN)]
-    _, shown, _ = lifecycle.step(make_out(newborns, [(0, 0, 0.5, CAR)]), tracks, next_id)
+    _, shown, _ = step(lifecycle, make_frame(newborns, [(0, 0, 0.5, CAR)], tracks), next_id)
     assert sorted(shown.track_ids.tolist()) == [0, 1]
     assert shown.labels_3d[shown.track_ids == 1].item() == PEDESTRIAN
 
 
+def test_a_missed_track_does_not_stand_in_the_way_of_a_birth(lifecycle):
+    tracks, _, next_id = step(lifecycle, make_frame([(0, 0, 0.9, CAR)]))
+    frame = make_frame([(0.3, 0, 0.99, CAR)], [(0, 0, 0.1, CAR)], tracks)
+    assert step(lifecycle, frame, next_id)[1].track_ids.tolist() == [1]
+
+
 def test_content_is_that_of_the_query(lifecycle):
-    out = make_out([(0, 0, 0.1, CAR), (9, 0, 0.9, CAR), (20, 0, 0.8, CAR)])
-    tracks, _, _ = lifecycle.step(out, nothing(), 0)
+    frame = make_frame([(0, 0, 0.1, CAR), (9, 0, 0.9, CAR), (20, 0, 0.8, CAR)])
+    tracks, _, _ = step(lifecycle, frame)
     assert tracks.content[:, 0].tolist() == [1.0, 2.0]
+
+
+def test_all_objects_leave(lifecycle):
+    tracks, _, next_id = step(lifecycle, make_frame([(9 * i, 0, 0.9, CAR) for i in range(5)]))
+    assert len(tracks) == 5
+    for left in (5, 0):
+        frame = make_frame([], [(9 * i, 0, 0.05, CAR) for i in range(5)], tracks)
+        tracks, shown, next_id = step(lifecycle, frame, next_id)
+        assert (len(tracks), len(shown)) == (left, 0)
+    assert next_id == 5
+
+
+def test_the_number_of_tracks_is_bounded_and_the_best_stay():
+    lifecycle = TrackLifecycle(birth_score=0.1, max_tracks=3)
+    scores = (0.3, 0.9, 0.2, 0.8, 0.7)
+    tracks, shown, next_id = step(
+        lifecycle, make_frame([(9 * i, 0, score, CAR) for i, score in enumerate(scores)])
+    )
+    torch.testing.assert_close(tracks.scores, torch.tensor([0.9, 0.8, 0.7]))
+    assert tracks.ids.tolist() == shown.track_ids.tolist() == [0, 1, 2]
+
+
+def test_detections_are_all_boxes_above_a_low_score(lifecycle):
+    tracks, _, next_id = step(lifecycle, make_frame([(0, 0, 0.9, CAR)]))
+    newborns = [(0.1, 0, 0.06, CAR), (9, 0, 0.3, PEDESTRIAN), (20, 0, 0.04, CAR)]
+    frame = make_frame(newborns, [(0, 0, 0.1, CAR)], tracks)
+    _, shown, found, _ = lifecycle.step(frame, next_id)
+    assert len(shown) == 0
+    torch.testing.assert_close(found.scores_3d, torch.tensor([0.3, 0.1, 0.06]))
+    assert found.labels_3d.tolist() == [PEDESTRIAN, CAR, CAR]
+    torch.testing.assert_close(found.bboxes_3d.center[:, 0], torch.tensor([9.0, 0.0, 0.1]))
+    assert set(found.keys()) == {'bboxes_3d', 'labels_3d', 'scores_3d'}
+    few = TrackLifecycle(max_detections=2).step(frame, next_id)[2]
+    assert len(few) == 2
+
+
+def greedy_loop(near):
+    """Greedy suppression, one row after the other."""
+    kept = []
+    for i in range(len(near)):
+        if not any(near[i][j] for j in kept):
+            kept.append(i)
+    return [i in kept for i in range(len(near))]
+
+
+@pytest.mark.parametrize('density', [0.0, 0.05, 0.3, 1.0])
+def test_suppression_equals_the_loop(density):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        near = torch.rand(40, 40) < density
+        near = near | near.T | torch.eye(40, dtype=torch.bool)
+        assert greedy_keep(near).tolist() == greedy_loop(near.tolist())
+    assert greedy_keep(torch.zeros(0, 0, dtype=torch.bool)).tolist() == []

@@ -1,29 +1,55 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Map head: what it gives, and what its losses see."""
+"""Map head: what it gives and what it learns from, with every source of queries."""
+
+from pathlib import Path
 
 import pytest
 import torch
+from mmdet3d.registry import MODELS
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from nexusflow.models.bev.grid import BEVGrid
-from nexusflow.models.map.loss import MapLoss
+from nexusflow.models.map.anchors import AnchorQueries
 from nexusflow.models.map.map_head import NexusMapHead
-from nexusflow.models.map.targets import MapTargets
 from nexusflow.testing import make_clip_batch
 
 CHANNELS, QUERIES, POINTS = 16, 6, 20
-FINE = dict(range_m=(-15.0, -30.0, 15.0, 30.0), cell_m=1.5)
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+VARIANTS = {
+    'anchors': dict(query_source='anchors'),
+    'learned': dict(
+        query_source='learned',
+        decoder=dict(attentions=('across', 'along', 'cross'), cls_hidden=2, reg_hidden=2),
+        order_pattern='v2',
+        loss=dict(seg_weight=0.0, max_distance_m=None),
+    ),
+    'anchors-many': dict(query_source='anchors', one_to_many=dict(num_queries=9, repeats=3)),
+    'learned-many': dict(
+        query_source='learned',
+        decoder=dict(attentions=('across', 'along', 'cross')),
+        one_to_many=dict(num_queries=9, repeats=3, weight=0.5),
+    ),
+}
 
 
 @pytest.fixture
-def head(bev_grid, map_grid):
-    return NexusMapHead(
-        CHANNELS,
-        dict(range_m=bev_grid.range_m, cell_m=bev_grid.cell_m),
-        dict(range_m=map_grid.range_m, cell_m=map_grid.cell_m),
-        num_queries=QUERIES,
-        num_layers=2,
-    )
+def make_head(bev_grid, map_grid):
+    """Function (variant, other arguments) -> head of two decoder layers."""
+    grids = [dict(range_m=grid.range_m, cell_m=grid.cell_m) for grid in (bev_grid, map_grid)]
+
+    def make(variant, **kwargs):
+        return NexusMapHead(
+            CHANNELS, *grids, **{'num_queries': QUERIES, **VARIANTS[variant], **kwargs}
+        )
+
+    return make
+
+
+@pytest.fixture(params=list(VARIANTS))
+def head(make_head, request):
+    return make_head(request.param)
 
 
 @pytest.fixture
@@ -46,16 +72,26 @@ def total(losses):
 
 
 def test_outputs(head, bev, map_grid):
-    out = head(bev)
     rows, cols = map_grid.shape
+    out = head.eval()(bev)
     assert out['bev'].shape == (2, CHANNELS, rows, cols)
     assert out['queries'].shape == (2, QUERIES, CHANNELS)
-    assert out['heat'].shape == out['segmentation'].shape == (2, 3, rows, cols)
-    assert out['anchor_pts_m'].shape == (2, rows * cols, POINTS, 2)
-    assert len(out['layers']) == 1 + len(head.layers)
+    assert len(out['layers']) == 1 + len(head.decoder.layers) == 3
     for logits, points in out['layers']:
         assert logits.shape == (2, QUERIES, 3)
         assert points.shape == (2, QUERIES, POINTS, 2)
+    assert 'extra_layers' not in out
+    assert [len(layer[0][0]) for layer in head.train()(bev).get('extra_layers', [])] == [9, 9, 9][
+        : 3 * bool(head.num_extra)
+    ]
+
+
+def test_dense_outputs(make_head, bev, map_grid):
+    rows, cols = map_grid.shape
+    out = make_head('anchors')(bev)
+    assert out['heat'].shape == out['segmentation'].shape == (2, 3, rows, cols)
+    assert out['anchor_pts_m'].shape == (2, rows * cols, POINTS, 2)
+    assert set(make_head('learned')(bev)) == {'bev', 'queries', 'layers'}
 
 
 def test_predictions_are_sorted_and_in_range(head, bev):
@@ -68,19 +104,29 @@ def test_predictions_are_sorted_and_in_range(head, bev):
         assert (pred.pts_m.abs() <= torch.tensor([15.0, 30.0])).all()
 
 
+def shake(head):
+    """Away from the start, where the branches are zero."""
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return head
+
+
 def test_an_element_may_be_predicted_as_several_classes_but_keeps_its_points(head, bev):
-    logits, points = head.eval()(bev)['layers'][-1]
+    logits, points = shake(head).eval()(bev)['layers'][-1]
     pred = head.predict(bev)[0]
     prob = logits[0].sigmoid()
+    clamped = points[0].clamp(-torch.tensor([15.0, 30.0]), torch.tensor([15.0, 30.0]))
     for score, label, pts in zip(pred.scores, pred.labels, pred.pts_m, strict=True):
-        which = (prob[:, label] - score).abs().argmin()
-        clamped = points[0, which].clamp(torch.tensor([-15.0, -30.0]), torch.tensor([15.0, 30.0]))
-        torch.testing.assert_close(pts, clamped)
+        which = (prob[:, label] == score).nonzero().flatten()
+        assert (clamped[which] == pts).all((1, 2)).any()
 
 
 def test_losses_reach_every_parameter(head, bev):
-    losses, _ = head.loss(bev, samples_of(('map',), ('map',)))
+    losses, _ = shake(head).loss(bev, samples_of(('map',), ('map',)))
     assert all(name.startswith('loss_map_') for name in losses)
+    assert ('loss_map_heat' in losses) == isinstance(head.queries, AnchorQueries)
+    assert ('loss_map_seg' in losses) == (head.segmentation is not None)
+    assert ('loss_map_extra_d1_pts' in losses) == bool(head.num_extra)
     total(losses).backward()
     assert [name for name, p in head.named_parameters() if p.grad is None] == []
     assert sum(p.grad.abs().sum() > 0 for p in head.parameters()) > 0.9 * len(
@@ -129,115 +175,102 @@ def test_labels_of_unlabelled_samples_are_not_read(head, bev):
     assert {k: v.item() for k, v in before.items()} == {k: v.item() for k, v in after.items()}
 
 
-def make_elements():
-    """A line, a ring and a line of three classes."""
-    t = torch.linspace(0, 1, POINTS)
-    angle = t * 2 * torch.pi
-    line = torch.stack([t * 6 - 12, t * 20 - 25], -1)
-    ring = torch.stack([4 + 3 * angle.cos(), 10 + 3 * angle.sin()], -1)
-    bend = torch.stack([8 - 6 * t**2, 5 - 20 * t], -1)
+def test_an_element_of_one_point_and_one_of_many(head, bev):
+    samples = samples_of(('map',), ('map',))
+    samples[0].gt_map = samples[0].gt_map[:1]
+    samples[0].gt_map.pts_m = torch.full((1, POINTS, 2), 3.0)
+    losses, _ = head.loss(bev, samples)
+    total(losses).backward()
+    assert all(value.isfinite() for value in losses.values())
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_losses_are_taken_in_full_precision(head, bev):
+    with torch.autocast('cpu', torch.bfloat16):
+        losses, _ = shake(head).loss(bev, samples_of(('map',), ('map',)))
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    total(losses).backward()
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_unknown_sources_are_refused(make_head):
+    with pytest.raises(
+        ValueError, match="query_source 'peaks' is not one of anchors, traced, learned"
+    ):
+        make_head('anchors', query_source='peaks')
+
+
+@pytest.mark.parametrize('source', ['anchors', 'learned'])
+def test_one_to_many_queries_change_no_one_to_one_query(make_head, bev, source):
+    many = make_head(f'{source}-many').train()
+    for module in many.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    out = many(bev)
+    plain = many.eval()(bev)
+    for (a, b), (c, d) in zip(out['layers'], plain['layers'], strict=True):
+        torch.testing.assert_close(a, c, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(b, d, atol=1e-5, rtol=1e-5)
+
+
+def test_without_segmentation_there_is_no_branch(make_head):
+    names = [name for name, _ in make_head('anchors', loss=dict(seg_weight=0.0)).named_parameters()]
+    assert not any('segmentation' in name for name in names)
+    assert any('segmentation' in name for name, _ in make_head('anchors').named_parameters())
+
+
+def elements(number, points):
+    """Open lines here and there."""
+    pts = torch.rand(number, 1, 2) * 20 - 10 + torch.linspace(0, 5, points).view(-1, 1)
     return InstanceData(
-        labels=torch.tensor([0, 1, 2]),
-        pts_m=torch.stack([line, ring, bend]),
-        is_closed=torch.tensor([False, True, False]),
+        labels=torch.arange(number) % 3,
+        pts_m=pts,
+        is_closed=torch.arange(number) % 2 == 1,
     )
 
 
-def perfect_outputs(grid, gt):
-    """Outputs that say what the ground truth says, in other orders of points and elements."""
-    rows, cols = grid.shape
-    targets = MapTargets([gt], POINTS, torch.device('cpu'))
-    ring = gt.pts_m[1, :-1].roll(7, 0)
-    points = torch.stack([gt.pts_m[0].flip(0), torch.cat([ring, ring[:1]]), gt.pts_m[2]])
-    segmentation = torch.full((1, 3, rows * cols), -20.0)
-    for label, line in zip(gt.labels, gt.pts_m, strict=True):
-        dense = torch.lerp(line[:-1], line[1:], torch.linspace(0, 1, 500).view(-1, 1, 1))
-        segmentation[0, label, grid.cell_of(dense)[0].flatten()] = 20.0
-    logits = torch.full((1, 5, 3), -20.0)
-    queries = torch.tensor([3, 0, 4])
-    logits[0, queries, gt.labels] = 20.0
-    layer = torch.zeros(1, 5, POINTS, 2)
-    layer[0, queries] = points
-    return targets, dict(
-        heat=torch.zeros(1, 3, rows, cols),
-        segmentation=segmentation.view(1, 3, rows, cols),
-        anchor_pts_m=torch.zeros(1, rows * cols, POINTS, 2),
-        layers=[(logits, layer)] * 3,
-    )
+@pytest.mark.parametrize('source', ['anchors', 'learned'])
+def test_operations_do_not_grow_with_instances_and_points(make_head, operations, bev, source):
+    counts = []
+    for num, points, instances in ((5, 4, 2), (17, 20, 12)):
+        head = make_head(f'{source}-many', num_queries=num, num_points=points)
+        samples = samples_of(('map',), ('map',))
+        for sample in samples:
+            sample.gt_map = elements(instances, points)
+
+        def step(head=head, samples=samples):
+            total(head.loss(bev, samples)[0]).backward()
+
+        counts.append(len(operations(step)))
+    assert counts[0] == counts[1] > 500
 
 
-def run_loss(outputs, targets, **kwargs):
-    labelled = torch.ones(len(targets.labels), dtype=torch.bool)
-    return MapLoss(BEVGrid(**FINE), 3, **kwargs)(outputs, targets, labelled)
+def sizes(head):
+    """Parameters of the part that MapTR's decoder and branches are, and of all."""
+    parts = [head.queries, head.decoder]
+    return sum(p.numel() for part in parts for p in part.parameters())
 
 
-def test_perfect_elements_cost_nothing():
-    targets, outputs = perfect_outputs(BEVGrid(**FINE), make_elements())
-    losses = run_loss(outputs, targets, seg_weight=1.0)
-    layers = {name: value for name, value in losses.items() if name.startswith('loss_map_d')}
-    assert len(layers) == 2 * 3
-    assert max(layers.values()) < 1e-4
-    assert losses['loss_map_seg'] < 0.05
+def test_the_r50_head_has_the_published_sizes():
+    head = MODELS.build(Config.fromfile(CONFIGS / '_base_' / 'model_r50.py').model.map_head)
+    assert (head.num_queries, head.targets.num_points, len(head.decoder.layers)) == (50, 20, 6)
+    assert head.channels == 256
+    # MapTR: embeddings, reference points, then attention, deformable attention, FFN, norms, branches of a layer
+    queries = (50 + 20) * 512 + (256 * 2 + 2)
+    attention = 4 * (256 * 256 + 256)
+    deformable = 2 * (256 * 256 + 256) + (256 + 1) * (8 * 4 * 2) + (256 + 1) * (8 * 4)
+    ffn = 256 * 512 + 512 + 512 * 256 + 256
+    cls = 2 * (256 * 256 + 256 + 512) + 256 * 3 + 3
+    reg = 2 * (256 * 256 + 256) + 256 * 2 + 2
+    maptr = queries + 6 * (attention + deformable + ffn + 3 * 512 + cls + reg)
+    assert maptr == 5_732_448
+    # decoupled self-attention has one more attention and norm a layer
+    assert sizes(head) == maptr + 6 * (attention + 512) == 7_314_528
 
 
-def test_a_shift_costs_the_weight_of_the_points():
-    targets, outputs = perfect_outputs(BEVGrid(**FINE), make_elements())
-    logits, points = outputs['layers'][1]
-    outputs['layers'][1] = (logits, points + 0.1)
-    losses = run_loss(outputs, targets, pts_weight=3.0)
-    assert losses['loss_map_d0_pts'] == pytest.approx(0.3, rel=1e-4)
-    assert losses['loss_map_d0_dir'] == pytest.approx(0.0, abs=1e-4)
-    assert losses['loss_map_d1_pts'] == pytest.approx(0.0, abs=1e-4)
-
-
-def test_a_prediction_too_far_away_is_no_match():
-    targets, outputs = perfect_outputs(BEVGrid(**FINE), make_elements())
-    logits, points = outputs['layers'][1]
-    outputs['layers'][1] = (logits, points + 0.1)
-    assert run_loss(outputs, targets, max_distance_m=0.01)['loss_map_d0_pts'] == 0
-    # three sure predictions that match nothing are three false positives
-    assert run_loss(outputs, targets, max_distance_m=0.01)['loss_map_d0_cls'] > 10
-
-
-def test_anchors_learn_their_element():
-    grid = BEVGrid(**FINE)
-    gt = make_elements()[1:2]
-    targets, outputs = perfect_outputs(grid, make_elements())
-    targets = MapTargets([gt], POINTS, torch.device('cpu'))
-    ring = gt.pts_m[0, :-1].roll(5, 0).flip(0)
-    ring = torch.cat([ring, ring[:1]])
-    outputs['anchor_pts_m'] = ring.expand(1, grid.shape[0] * grid.shape[1], -1, -1)
-    assert run_loss(outputs, targets)['loss_map_anchor_pts'] < 1e-5
-    outputs['anchor_pts_m'] = outputs['anchor_pts_m'] + 0.1
-    assert run_loss(outputs, targets)['loss_map_anchor_pts'] == pytest.approx(0.1, rel=1e-3)
-
-
-def test_the_heatmap_learns_the_middle_of_an_element():
-    grid, gt = BEVGrid(**FINE), make_elements()
-    targets, outputs = perfect_outputs(grid, gt)
-    heat = torch.zeros(1, 3, *grid.shape, requires_grad=True)
-    run_loss({**outputs, 'heat': heat}, targets)['loss_map_heat'].backward()
-    slope = heat.grad[0].flatten(1)
-    cell, _ = grid.cell_of(targets.anchors_m[0, :, 0])
-    assert (slope[gt.labels, cell] < 0).all()
-    assert (slope[gt.labels.roll(1), cell] > 0).all()
-    assert (slope[:, 0] > 0).all()
-
-
-def test_losses_are_means_over_the_labelled_elements():
-    gt = make_elements()
-    targets, outputs = perfect_outputs(BEVGrid(**FINE), gt)
-    logits, points = outputs['layers'][1]
-    outputs['layers'] = [(logits * 0.01, points + 0.5)] * 2
-    once = run_loss(outputs, targets)
-    twice = {name: twofold(value) for name, value in outputs.items()}
-    again = run_loss(twice, MapTargets([gt, gt], POINTS, torch.device('cpu')))
-    for name, value in once.items():
-        torch.testing.assert_close(again[name], value, msg=name)
-
-
-def twofold(value):
-    """Tensors, and those in lists and tuples, with their batch repeated."""
-    if isinstance(value, torch.Tensor):
-        return torch.cat([value, value])
-    return type(value)(twofold(item) for item in value)
+def test_the_maptrv2_configuration_has_its_one_to_many_queries():
+    path = CONFIGS / 'nexusflow' / 'nexusflow_r50_maptrv2_8xb1-24e_nus.py'
+    head = MODELS.build(Config.fromfile(path).model.map_head)
+    assert (head.num_extra, head.loss_fn.repeats, head.loss_fn.extra_weight) == (300, 6, 1.0)
+    assert head.segmentation is not None
+    assert sizes(head) == 7_314_528 + 300 * 512

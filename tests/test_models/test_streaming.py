@@ -1,29 +1,41 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Streaming inference: one scene after the other, frame by frame."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from mmdet3d.registry import MODELS
+
+from nexusflow.models.stream import SceneState, SceneStates
+from nexusflow.models.track.queries import TrackQueries
 
 SIZE = (32, 64)
 
 
-@pytest.fixture(scope='module')
-def model(small_model):
+HEADS = dict(peaks={}, learned=dict(query_source='learned', memory=dict(length=2)))
+
+
+@pytest.fixture(scope='module', params=HEADS)
+def model(request, small_config):
     """A model whose every query is good enough for a track, with batch statistics that are not trivial."""
-    model = small_model(seed=1)
+    config = small_config()
+    config.track_head.update(HEADS[request.param])
+    torch.manual_seed(1)
+    model = MODELS.build(config)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
     model.lifecycle.birth_score = model.lifecycle.keep_score = 0.0
-    model.lifecycle.patience = 100
+    model.lifecycle.patience, model.lifecycle.detection_score = 100, 0.0
     return model.eval()
 
 
 @pytest.fixture(autouse=True)
 def _forget(model):
-    model._stream = None
+    model.streams.clear()
 
 
 def stream(model, data, clip, frames=None):
@@ -65,7 +77,7 @@ def test_the_same_scene_twice_gives_the_same(model, clips):
 def test_a_new_scene_starts_anew(model, clips):
     data = clips(2, 3, SIZE)
     alone = stream(model, data, 1)
-    model._stream = None
+    model.streams.clear()
     stream(model, data, 0)
     assert same(alone, stream(model, data, 1))
 
@@ -91,7 +103,7 @@ def test_streaming_fuses_as_training_does(model, clips):
 def test_the_past_of_the_scene_matters(model, clips):
     data = clips(1, 2, SIZE)
     after = stream(model, data, 0)[1]
-    model._stream = None
+    model.streams.clear()
     alone = stream(model, data, 0, [1])[0]
     assert not torch.equal(after['lines'], alone['lines'])
 
@@ -109,13 +121,12 @@ def test_ids_are_unique_in_a_frame_and_live_on(model, clips):
 def test_tracks_follow_the_ego_motion(model, clips):
     """With refinement off, a box of the first frame is met where velocity and ego motion bring it."""
     data = clips(1, 2, SIZE)
-    layers, model.track_head.layers = model.track_head.layers, torch.nn.ModuleList()
+    decoder = model.track_head.decoder
+    layers, decoder.layers = decoder.layers, torch.nn.ModuleList(map(_Still, decoder.layers))
     try:
-        for layer in layers:
-            model.track_head.layers.append(_Still(layer))
         first, second = stream(model, data, 0)
     finally:
-        model.track_head.layers = layers
+        decoder.layers = layers
     poses = [sample.lidar2global for sample in data['data_samples'][0]]
     motion = torch.tensor(np.linalg.inv(poses[1]) @ poses[0], dtype=torch.float32)
     for track, box in zip(first['ids'].tolist(), first['boxes'], strict=True):
@@ -154,6 +165,132 @@ def test_prediction_keeps_no_graph_and_the_state_is_not_saved(model, clips):
     data = clips(1, 1, SIZE)
     (result,) = model(**data, mode='predict')
     assert not result.pred_map.pts_m.requires_grad
-    assert not model._stream.raw_bev.requires_grad
-    assert not model._stream.tracks.content.requires_grad
+    state = model.streams['clip0']
+    assert [level.shape[0] for level in state.raw_bev] == [24, 24]
+    assert not any(level.requires_grad for level in state.raw_bev)
+    assert not state.tracks.content.requires_grad
     assert set(model.state_dict()) == keys
+    assert set(result.pred_detections_3d.keys()) == {'bboxes_3d', 'labels_3d', 'scores_3d'}
+    assert len(result.pred_detections_3d) >= len(result.pred_instances_3d)
+
+
+def assert_close(a, b):
+    """Predictions of the same frames; batched convolutions may differ in the last bits."""
+    for x, y in zip(a, b, strict=True):
+        assert torch.equal(x['ids'], y['ids'])
+        assert torch.equal(x['labels'], y['labels'])
+        for key in ('boxes', 'scores', 'lines', 'line_scores'):
+            torch.testing.assert_close(x[key], y[key], atol=1e-4, rtol=1e-4)
+
+
+def predict(model, data, frames):
+    """One call for a batch of (clip, frame) pairs."""
+    images = torch.stack([data['inputs']['img'][b, t : t + 1] for b, t in frames])
+    results = model.predict(dict(img=images), [[data['data_samples'][b][t]] for b, t in frames])
+    return [summary(result) for result in results]
+
+
+def test_scenes_mixed_in_batches_give_what_each_gives_alone(model, clips):
+    """Scenes that start at different times, another order in every batch, two frames of one scene in a batch."""
+    data = clips(3, 3, SIZE)
+    alone = {}
+    for b in range(3):
+        model.streams.clear()
+        alone |= {(b, t): result for t, result in enumerate(stream(model, data, b))}
+    model.streams.clear()
+    batches = [[(0, 0), (1, 0)], [(2, 0), (0, 1)], [(1, 1), (1, 2), (2, 1)], [(2, 2), (0, 2)]]
+    for batch in batches:
+        assert_close(predict(model, data, batch), [alone[pair] for pair in batch])
+
+
+def test_the_number_of_remembered_scenes_is_bounded(model, clips):
+    data = clips(3, 2, SIZE)
+    fresh = stream(model, data, 0, [1])
+    model.streams.clear()
+    model.streams.max_scenes = 2
+    try:
+        for b in range(3):
+            stream(model, data, b, [0])
+        assert len(model.streams) == 2
+        # the scene seen longest ago was forgotten
+        assert same(stream(model, data, 0, [1]), fresh)
+        with pytest.raises(ValueError, match='max_scenes is 2, but a batch holds 3 scenes'):
+            predict(model, data, [(0, 1), (1, 1), (2, 1)])
+    finally:
+        model.streams.max_scenes = 8
+
+
+def test_a_dropped_frame_moves_tracks_by_twice_the_time(model, clips):
+    """Frame 1 never arrives: ids live on, and boxes start where two steps of motion bring them."""
+    data = clips(1, 3, SIZE)
+    decoder = model.track_head.decoder
+    layers, decoder.layers = decoder.layers, torch.nn.ModuleList(map(_Still, decoder.layers))
+    try:
+        first, last = stream(model, data, 0, [0, 2])
+    finally:
+        decoder.layers = layers
+    poses = [sample.lidar2global for sample in data['data_samples'][0]]
+    motion = torch.tensor(np.linalg.inv(poses[2]) @ poses[0], dtype=torch.float32)
+    assert len(first['ids']) > 0
+    for track, box in zip(first['ids'].tolist(), first['boxes'], strict=True):
+        expected = motion[:2, :2] @ (box[:2] + 1.0 * box[7:9]) + motion[:2, 3]
+        found = last['boxes'][last['ids'] == track][0, :2]
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+def test_after_a_long_gap_the_scene_starts_anew_with_new_ids(model, clips):
+    data = clips(1, 2, SIZE)
+    alone = stream(model, data, 0, [1])
+    model.streams.clear()
+    first = stream(model, data, 0, [0])
+    data['data_samples'][0][1].set_metainfo(dict(time_s=3.5))
+    late = stream(model, data, 0, [1])
+    assert late[0]['ids'].min() == first[0]['ids'].max() + 1
+    late[0]['ids'] = late[0]['ids'] - late[0]['ids'].min()
+    assert same(late, alone)
+
+
+def test_a_camera_may_be_missing(model, clips):
+    """Five cameras in one frame, six in those around it: another picture, but the tracks live on."""
+    data = clips(1, 3, SIZE)
+    full = stream(model, data, 0)
+    model.streams.clear()
+    sample = data['data_samples'][0][1]
+    keep = [0, 1, 2, 4, 5]
+    sample.set_metainfo({k: sample.get(k)[keep] for k in ('lidar2img', 'img2lidar')})
+    results = stream(model, data, 0, [0])
+    images = data['inputs']['img'][:1, 1:2, keep]
+    results += [summary(r) for r in model.predict(dict(img=images), [[sample]])]
+    results += stream(model, data, 0, [2])
+    assert same(results[:1], full[:1])
+    assert not torch.equal(results[1]['lines'], full[1]['lines'])
+    ids = [set(result['ids'].tolist()) for result in results]
+    assert ids[0] <= ids[1] <= ids[2]
+    assert all(result['boxes'].isfinite().all() for result in results)
+
+
+def test_a_scene_without_any_track(model, clips):
+    birth, model.lifecycle.birth_score = model.lifecycle.birth_score, 1.1
+    try:
+        results = stream(model, clips(1, 2, SIZE), 0)
+    finally:
+        model.lifecycle.birth_score = birth
+    assert [len(result['ids']) for result in results] == [0, 0]
+    assert len(model.streams['clip0'].tracks) == 0
+
+
+def make_sample(scene_token, time_s):
+    return SimpleNamespace(scene_token=scene_token, time_s=time_s, lidar2global=np.eye(4))
+
+
+def test_what_a_frame_goes_on_from():
+    states, raw = SceneStates(max_scenes=2, max_gap_s=1.0), torch.zeros(1, 1, 1)
+    nothing = TrackQueries.empty(4, torch.device('cpu'))
+    states.remember('a', SceneState(raw, np.eye(4), 5.0, nothing, next_id=7))
+    cases = ((5.5, True, 7), (6.5, False, 7), (5.0, False, 0), (1.0, False, 0))
+    for time_s, continues, next_id in cases:
+        state, found = states.before(make_sample('a', time_s), raw, nothing)
+        assert (found, state.next_id) == (continues, next_id)
+    assert not states.before(make_sample('b', 5.5), raw, nothing)[1]
+    with pytest.raises(ValueError, match='max_scenes is 0'):
+        SceneStates(max_scenes=0)

@@ -2,6 +2,12 @@
 """What stands between mmengine's runner and the package; its import makes checkpoints readable."""
 
 from . import compat
-from .hooks import AtomicLocalBackend, NexusCheckpointHook, NexusSeedHook
+from .hooks import AtomicLocalBackend, NexusCheckpointHook, NexusClipLengthHook, NexusSeedHook
 
-__all__ = ['AtomicLocalBackend', 'NexusCheckpointHook', 'NexusSeedHook', 'compat']
+__all__ = [
+    'AtomicLocalBackend',
+    'NexusCheckpointHook',
+    'NexusClipLengthHook',
+    'NexusSeedHook',
+    'compat',
+]

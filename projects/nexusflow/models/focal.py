@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,6 +27,21 @@ def sigmoid_focal(
     balance = alpha * target + (1 - alpha) * (1 - target)
     raw = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
     return balance * wrong**gamma * raw
+
+
+def focal_cost(logits: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """What a match adds to the focal loss: of a positive, less that of a negative (Deformable DETR, Zhu et al., 2021).
+
+    Args:
+        logits: Any shape.
+        alpha: See :func:`sigmoid_focal`.
+        gamma: See :func:`sigmoid_focal`.
+
+    Returns:
+        Same shape.
+    """
+    ones = torch.ones_like(logits)
+    return sigmoid_focal(logits, ones, alpha, gamma) - sigmoid_focal(logits, 1 - ones, alpha, gamma)
 
 
 def segmentation_bce(logits: Tensor, target: Tensor, pos_weight: float = 4.0) -> Tensor:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,20 +11,9 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from .stream import SceneState, SceneStates, waves
 from .track.lifecycle import TrackLifecycle
-from .track.queries import TrackQueries, batch_queries, move_queries
-
-
-@dataclass
-class StreamState:
-    """What streaming inference keeps of a scene."""
-
-    scene_token: str
-    raw_bev: Tensor
-    lidar2global: np.ndarray
-    time_s: float
-    tracks: TrackQueries
-    next_id: int
+from .track.queries import batch_queries, move_queries
 
 
 @MODELS.register_module()
@@ -38,8 +27,11 @@ class NexusMapTrackDetector(BaseModel):
         temporal: Fusion with the previous frame's BEV.
         map_head: Map head.
         track_head: Track head.
+        near: A finer level of the BEV around the vehicle, which the map head then reads; by default both heads read
+            the one level.
         regulariser: Cross-task regulariser; absent at inference, and a checkpoint without it loads.
         lifecycle: Arguments of :class:`TrackLifecycle`.
+        stream: Arguments of :class:`SceneStates`.
         data_preprocessor: Data preprocessor.
         init_cfg: mmengine's weight initialisation.
     """
@@ -52,8 +44,10 @@ class NexusMapTrackDetector(BaseModel):
         temporal: dict,
         map_head: dict,
         track_head: dict,
+        near: dict | None = None,
         regulariser: dict | None = None,
         lifecycle: dict | None = None,
+        stream: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -62,6 +56,7 @@ class NexusMapTrackDetector(BaseModel):
         self.img_neck = MODELS.build(img_neck)
         self.lift = MODELS.build(lift)
         self.temporal = MODELS.build(temporal)
+        self.near = MODELS.build(near) if near else None
         self.map_head = MODELS.build(map_head)
         self.track_head = MODELS.build(track_head)
         self.regulariser = None
@@ -71,7 +66,7 @@ class NexusMapTrackDetector(BaseModel):
             with torch.random.fork_rng(devices=[]):
                 self.regulariser = MODELS.build(regulariser, default_args=channels)
         self.lifecycle = TrackLifecycle(**(lifecycle or {}))
-        self._stream: StreamState | None = None
+        self.streams = SceneStates(**(stream or {}))
 
     def forward(
         self, inputs: dict, data_samples: list | None = None, mode: str = 'tensor'
@@ -91,33 +86,39 @@ class NexusMapTrackDetector(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return self.extract_raw_bev(inputs['img'], data_samples)
+            return self.extract_raw_bev(inputs['img'], data_samples)[0]
         raise ValueError(f"mode '{mode}' is not one of loss, predict, tensor")
 
-    def extract_raw_bev(self, images: Tensor, samples: list) -> Tensor:
-        """Lift each frame by itself: (B, T, N, 3, H, W) to (B, T, C, h, w), before temporal fusion."""
+    def extract_raw_bev(self, images: Tensor, samples: list) -> tuple[Tensor, ...]:
+        """Lift each frame by itself, before temporal fusion.
+
+        Args:
+            images: (B, T, N, 3, H, W).
+            samples: B clips of T samples.
+
+        Returns:
+            The levels of the BEV, each (B, T, C, h, w): the far one, and the near one if there is one.
+        """
         batch, frames, cams = images.shape[:3]
         feats = self.img_neck(self.img_backbone(images.flatten(0, 2)))[0]
         feats = feats.unflatten(0, (batch * frames, cams))
         flat = [sample for clip in samples for sample in clip]
-        lidar2img = self._stack([s.lidar2img for s in flat], feats)
-        img2lidar = self._stack([s.img2lidar for s in flat], feats)
-        bev = self.lift(feats, lidar2img, img2lidar, tuple(images.shape[-2:]))
-        return bev.unflatten(0, (batch, frames))
-
-    @staticmethod
-    def _stack(matrices: list, like: Tensor) -> Tensor:
-        return torch.as_tensor(np.stack(matrices), dtype=torch.float32, device=like.device)
+        lidar2img = float_tensor([s.lidar2img for s in flat], feats)
+        img2lidar = float_tensor([s.img2lidar for s in flat], feats)
+        levels = [self.lift(feats, lidar2img, img2lidar, tuple(images.shape[-2:]))]
+        if self.near is not None:
+            levels.append(self.near(images.flatten(0, 1), feats, lidar2img))
+        return tuple(level.unflatten(0, (batch, frames)) for level in levels)
 
     def loss(self, inputs: dict, data_samples: list) -> dict[str, Tensor]:
         """Losses of both heads on the samples labelled for them, and of the regulariser on all."""
         raw = self.extract_raw_bev(inputs['img'], data_samples)
-        batch, frames = raw.shape[:2]
-        prev2curr, seconds = clip_motion(data_samples, raw)
-        bev = self._fuse_clip(raw, prev2curr)
+        prev2curr, seconds = clip_motion(data_samples, raw[0])
+        map_bev, track_bev = self._fuse_clip(raw, prev2curr)
         flat = [sample for clip in data_samples for sample in clip]
-        losses, map_out = self.map_head.loss(bev.flatten(0, 1), flat)
-        track_losses, track_outs = self.track_head.loss(bev, data_samples, prev2curr, seconds)
+        losses, map_out = self.map_head.loss(map_bev, flat)
+        track_bev = track_bev.unflatten(0, raw[0].shape[:2])
+        track_losses, track_outs = self.track_head.loss(track_bev, data_samples, prev2curr, seconds)
         losses.update(track_losses)
         if self.regulariser is not None:
             track_features = {
@@ -128,62 +129,68 @@ class NexusMapTrackDetector(BaseModel):
             losses.update(self.regulariser(dict(map=map_features, track=track_features), flat))
         return losses
 
-    def _fuse_clip(self, raw: Tensor, prev2curr: Tensor) -> Tensor:
+    def _fuse_clip(self, raw: tuple[Tensor, ...], prev2curr: Tensor) -> tuple[Tensor, Tensor]:
         """Temporal fusion of all frames at once; the first of a clip has no previous one."""
-        batch, frames = raw.shape[:2]
-        prev = torch.cat([raw[:, :1], raw[:, :-1]], dim=1)
-        has_prev = torch.ones(batch, frames, dtype=torch.bool, device=raw.device)
+        prev = [torch.cat([level[:, :1], level[:, :-1]], dim=1).flatten(0, 1) for level in raw]
+        has_prev = torch.ones(raw[0].shape[:2], dtype=torch.bool, device=raw[0].device)
         has_prev[:, 0] = False
-        curr2prev = torch.linalg.inv(prev2curr)
-        fused = self.temporal(
-            raw.flatten(0, 1), prev.flatten(0, 1), curr2prev.flatten(0, 1), has_prev.flatten()
-        )
-        return fused.unflatten(0, (batch, frames))
+        raw = [level.flatten(0, 1) for level in raw]
+        return self._fuse(raw, prev, torch.linalg.inv(prev2curr).flatten(0, 1), has_prev.flatten())
+
+    def _fuse(
+        self, raw: Sequence[Tensor], prev: Sequence[Tensor], curr2prev: Tensor, has_prev: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Levels (M, C, h, w) of frames and of those before them to the BEVs that the map and the track head read."""
+        far = self.temporal(raw[0], prev[0], curr2prev, has_prev)
+        if self.near is None:
+            return far, far
+        near = self.near.temporal(raw[1], prev[1], curr2prev, has_prev)
+        return near, self.near.add_to(far, near)
 
     @torch.no_grad()
     def predict(self, inputs: dict, data_samples: list) -> list:
-        """Streaming inference; the state of the scene is kept between calls and reset on another scene.
+        """Streaming inference: frame after frame, the state of each scene is kept between calls.
+
+        Scenes may be mixed in a batch in any way, as long as each one's frames come in order. A scene starts anew when
+        it is new, when time goes back and after a long gap, see :class:`SceneStates`.
 
         Returns:
-            The samples, in order, with ``pred_map`` and ``pred_instances_3d``.
+            The samples, in order, with ``pred_map``, ``pred_instances_3d`` (tracks) and ``pred_detections_3d`` (all
+            boxes above a low score, without ids).
         """
-        results = []
-        for b, clip in enumerate(data_samples):
-            raw = self.extract_raw_bev(inputs['img'][b : b + 1], [clip])
-            for t, sample in enumerate(clip):
-                results.append(self._predict_frame(raw[:, t], sample))
-        return results
+        raw = self.extract_raw_bev(inputs['img'], data_samples)
+        raw = [level.flatten(0, 1) for level in raw]
+        samples = [sample for clip in data_samples for sample in clip]
+        self.streams.check_room({sample.scene_token for sample in samples})
+        for wave in waves(samples):
+            self._predict_frames([level[wave] for level in raw], [samples[i] for i in wave])
+        return samples
 
-    def _predict_frame(self, raw: Tensor, sample: object) -> object:
-        """One frame (1, C, H, W) of the current scene."""
-        state = self._stream
-        continues = (
-            state is not None
-            and state.scene_token == sample.scene_token
-            and sample.time_s > state.time_s
-        )
-        if continues:
-            motion = relative_pose(state.lidar2global, sample.lidar2global)
-            seconds = sample.time_s - state.time_s
-        else:
-            tracks = TrackQueries.empty(self.track_head.channels, raw.device)
-            state = StreamState(
-                sample.scene_token, raw, sample.lidar2global, sample.time_s, tracks, 0
-            )
-            motion, seconds = np.eye(4), 0.0
-        prev2curr = raw.new_tensor(motion).unsqueeze(0)
-        has_prev = torch.tensor([continues], device=raw.device)
-        bev = self.temporal(raw, state.raw_bev, torch.linalg.inv(prev2curr), has_prev)
-        sample.pred_map = self.map_head.predict(bev)[0]
-        moved = move_queries(batch_queries([state.tracks]), prev2curr, raw.new_tensor([seconds]))
-        out = self.track_head.decode(self.track_head.dense_forward(bev), moved)
-        out['num_tracks'] = len(moved.ids[0])
-        tracks, instances, next_id = self.lifecycle.step(out, state.tracks, state.next_id)
-        sample.pred_instances_3d = instances
-        self._stream = StreamState(
-            sample.scene_token, raw, sample.lidar2global, sample.time_s, tracks, next_id
-        )
-        return sample
+    def _predict_frames(self, raw: Sequence[Tensor], samples: list) -> None:
+        """Frames, each level (W, C, H, W), of W different scenes."""
+        nothing = self.track_head.no_tracks(raw[0].device)
+        frames = list(zip(*raw, strict=True))
+        before = [self.streams.before(s, f, nothing) for s, f in zip(samples, frames, strict=True)]
+        states = [state for state, _ in before]
+        pairs = list(zip(states, samples, strict=True))
+        motion = np.stack([relative_pose(a.lidar2global, b.lidar2global) for a, b in pairs])
+        prev2curr = float_tensor(motion, raw[0])
+        seconds = float_tensor([b.time_s - a.time_s for a, b in pairs], raw[0])
+        has_prev = torch.tensor([continues for _, continues in before], device=raw[0].device)
+        prev = [torch.stack(level) for level in zip(*(s.raw_bev for s in states), strict=True)]
+        map_bev, bev = self._fuse(raw, prev, torch.linalg.inv(prev2curr), has_prev)
+        tracks = move_queries(batch_queries([s.tracks for s in states]), prev2curr, seconds)
+        queries = self.track_head.decode(self.track_head.dense_forward(bev), tracks)['queries']
+        for i, (lines, (state, sample)) in enumerate(
+            zip(self.map_head.predict(map_bev), pairs, strict=True)
+        ):
+            live, shown, found, next_id = self.lifecycle.step(queries[i], state.next_id)
+            sample.pred_map = lines
+            sample.pred_instances_3d, sample.pred_detections_3d = shown, found
+            # a copy: a view would keep the whole batch's memory
+            kept = tuple(level.clone() for level in frames[i])
+            after = SceneState(kept, sample.lidar2global, sample.time_s, live, next_id)
+            self.streams.remember(sample.scene_token, after)
 
 
 def relative_pose(prev_lidar2global: np.ndarray, lidar2global: np.ndarray) -> np.ndarray:
@@ -201,4 +208,9 @@ def clip_motion(clips: list, like: Tensor) -> tuple[Tensor, Tensor]:
         )
         times = [sample.time_s for sample in clip]
         seconds.append([0.0] + [b - a for a, b in zip(times, times[1:], strict=False)])
-    return like.new_tensor(np.array(motions)), like.new_tensor(np.array(seconds))
+    return float_tensor(motions, like), float_tensor(seconds, like)
+
+
+def float_tensor(values: object, like: Tensor) -> Tensor:
+    """Numbers on a tensor's device in single precision, whatever precision the features have."""
+    return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=like.device)

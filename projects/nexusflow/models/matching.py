@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -10,25 +13,33 @@ from torch import Tensor
 FORBIDDEN = 1e4
 
 
-def match_within(cost: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
-    """Hungarian assignment that leaves rows and columns without an allowed partner unmatched.
+def match_batch(
+    cost: Tensor, allowed: Tensor, counts: Sequence[int], repeats: int = 1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hungarian assignment of every sample, with one copy from the device and one back.
 
     Args:
-        cost: (N, K), absolute values well below 1e4.
-        allowed: (N, K) which pairs may be matched.
+        cost: (B, N, K), absolute values well below 1e4; a pair of cost infinity or NaN is not allowed.
+        allowed: (B, N, K) which pairs may be matched.
+        counts: Columns of each of the B samples that are not padding; the padding comes last.
+        repeats: How many rows a column may have.
 
     Returns:
-        Row and column indices of the pairs.
+        Sample, row and column indices of the pairs, each (M,).
 
     Example:
-        >>> cost = torch.tensor([[0.0, 1.0], [5.0, 2.0]])
-        >>> match_within(cost, cost < 1.5)
-        (tensor([0]), tensor([0]))
+        >>> cost = torch.tensor([[[0.0, 1.0], [5.0, 2.0]]])
+        >>> [index.tolist() for index in match_batch(cost, cost < 9, [2])]
+        [[0, 0], [0, 1], [0, 1]]
+        >>> [index.tolist() for index in match_batch(cost, cost < 9, [1], repeats=2)]
+        [[0, 0], [0, 1], [0, 0]]
     """
-    rows, cols = linear_sum_assignment(cost.masked_fill(~allowed, FORBIDDEN).cpu().numpy())
-    rows, cols = (
-        torch.as_tensor(rows, device=cost.device),
-        torch.as_tensor(cols, device=cost.device),
-    )
-    kept = allowed[rows, cols]
-    return rows[kept], cols[kept]
+    host = torch.where(allowed & cost.isfinite(), cost, FORBIDDEN).detach().cpu().numpy()
+    pairs = [np.zeros((3, 0), dtype=np.int64)]
+    for b, count in enumerate(counts):
+        rows, cols = linear_sum_assignment(host[b, :, :count].repeat(repeats, axis=1))
+        pairs.append(np.stack([np.full_like(rows, b), rows, cols // repeats]))
+    index = np.concatenate(pairs, axis=1)
+    index = index[:, host[tuple(index)] < FORBIDDEN]
+    sample, row, col = torch.from_numpy(index).to(cost.device)
+    return sample, row, col

@@ -3,7 +3,8 @@
 
 from .grid import BEVGrid
 from .lss_lift import NexusLSSLift
+from .near_level import NexusNearLevel
 from .temporal import NexusTemporalFusion
 from .voxel_lift import NexusVoxelLift
 
-__all__ = ['BEVGrid', 'NexusLSSLift', 'NexusTemporalFusion', 'NexusVoxelLift']
+__all__ = ['BEVGrid', 'NexusLSSLift', 'NexusNearLevel', 'NexusTemporalFusion', 'NexusVoxelLift']

@@ -15,6 +15,9 @@ from .grid import BEVGrid
 class DeformableAttention(nn.Module):
     """Every query reads a few points of the BEV around its own reference point.
 
+    With the same weights it gives what mmcv's MultiScaleDeformableAttention gives for one level, without an operator
+    of its own, so that it runs, trains and exports wherever grid_sample does. Offsets are in cells.
+
     Args:
         channels: Channels of queries and of the BEV.
         grid: The BEV's grid.
@@ -65,6 +68,7 @@ class DeformableAttention(nn.Module):
         weights = self.weights(query).view(batch, num_queries, heads, points).softmax(-1)
         weights = weights.permute(0, 2, 1, 3).reshape(batch * heads, 1, num_queries, points)
         value = self.value(bev).view(batch * heads, channels // heads, *bev.shape[2:])
-        sampled = F.grid_sample(value, loc.to(value.dtype), align_corners=False)
+        # in half precision a place could be off by tenths of a metre: the values follow the places
+        sampled = F.grid_sample(value.to(loc.dtype), loc, align_corners=False)
         out = (sampled * weights).sum(-1).view(batch, channels, num_queries)
-        return self.output(out.transpose(1, 2))
+        return self.output(out.transpose(1, 2).to(query.dtype))

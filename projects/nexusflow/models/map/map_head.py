@@ -2,8 +2,8 @@
 """Vector-map head: elements as ordered points, queried from the BEV and refined layer by layer.
 
 After MapTR (Liao et al., 2023): hierarchical queries (an instance and its points), permutation-equivalent targets,
-one-to-one matching. Instance queries start from the peaks of an anchor heatmap (two-stage DETR's idea), which learns
-in few steps; attention inside and across instances is decoupled (MapTRv2).
+one-to-one matching; and MapTRv2 (Liao et al., 2024): decoupled self-attention, a one-to-many group of queries in
+training, auxiliary BEV segmentation.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from ...supervision.masking import label_mask
 from ..bev.encoder import BEVEncoder
 from ..bev.grid import BEVGrid
-from ..heatmap import prior_bias, top_peaks
-from .decoder import MapDecoderLayer
+from ..heatmap import prior_bias
+from .anchors import AnchorQueries
+from .decoder import MapDecoder
 from .loss import MapLoss
-from .targets import MapTargets
+from .queries import LearnedQueries
+from .targets import TargetBuilder
+from .traced import TracedQueries
 
 
 @MODELS.register_module()
@@ -35,7 +38,17 @@ class NexusMapHead(nn.Module):
         num_points: Points an element.
         num_layers: Decoder layers.
         num_blocks: Residual blocks of the head's BEV encoder.
+        query_source: 'traced': queries start from lines followed through dense fields, which learns in few steps;
+            'anchors': from the peaks of an anchor heatmap; 'learned': instance and point embeddings (MapTR).
+        tracing: Other arguments of :class:`TracedQueries`.
+        decoder: Other arguments of :class:`MapDecoder`, those of its layers.
+        one_to_many: None, or MapTRv2's auxiliary queries of training: ``num_queries``, ``repeats``, how often an
+            element may be matched to them, and ``weight``, 1 by default.
+        order_pattern: Equivalent orders of a ring's points, see :func:`order_table`.
         loss: Arguments of :class:`MapLoss`.
+
+    Raises:
+        ValueError: For an unknown ``query_source``.
     """
 
     task = 'map'
@@ -51,38 +64,49 @@ class NexusMapHead(nn.Module):
         num_points: int = 20,
         num_layers: int = 2,
         num_blocks: int = 2,
+        query_source: str = 'anchors',
+        tracing: dict | None = None,
+        decoder: dict | None = None,
+        one_to_many: dict | None = None,
+        order_pattern: str = 'both',
         loss: dict | None = None,
     ) -> None:
         super().__init__()
+        self.channels, self.num_classes = channels, num_classes
         self.grid = BEVGrid(**grid)
-        self.num_queries, self.num_points, self.num_classes = num_queries, num_points, num_classes
+        extra = dict(num_queries=0, repeats=1, weight=1.0) | (one_to_many or {})
+        self.num_queries, self.num_extra = num_queries, extra['num_queries']
         self.encoder = BEVEncoder(channels, BEVGrid(**bev_grid), self.grid, num_blocks)
         self.dense = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
         )
-        self.anchor_heat = nn.Conv2d(channels, num_classes, 1)
-        self.anchor_points = nn.Conv2d(channels, num_points * 2, 1)
-        self.segmentation = nn.Conv2d(channels, num_classes, 1)
-        self.instance_embed = nn.Linear(2 * channels + num_classes, channels)
-        self.point_embed = nn.Embedding(num_points, channels)
-        self.layers = nn.ModuleList(
-            MapDecoderLayer(channels, self.grid, num_classes) for _ in range(num_layers)
+        sizes = (channels, self.grid, num_classes, num_points, num_queries)
+        if query_source == 'anchors':
+            self.queries = AnchorQueries(*sizes)
+        elif query_source == 'traced':
+            self.queries = TracedQueries(*sizes, **(tracing or {}))
+        elif query_source == 'learned':
+            self.queries = LearnedQueries(*sizes, self.num_extra)
+        else:
+            raise ValueError(
+                f"query_source '{query_source}' is not one of anchors, traced, learned"
+            )
+        self.decoder = MapDecoder(channels, self.grid, num_classes, num_layers, **(decoder or {}))
+        self.targets = TargetBuilder(num_points, order_pattern)
+        self.loss_fn = MapLoss(
+            self.grid,
+            num_classes,
+            num_points,
+            repeats=extra['repeats'],
+            extra_weight=extra['weight'],
+            **(loss or {}),
         )
-        self.loss_fn = MapLoss(self.grid, num_classes, **(loss or {}))
-        nn.init.constant_(self.anchor_heat.bias, prior_bias(0.01))
-        nn.init.constant_(self.segmentation.bias, prior_bias(0.05))
-        nn.init.normal_(self.anchor_points.weight, std=1e-3)
-        self._spread_anchor_points()
-
-    def _spread_anchor_points(self) -> None:
-        """Anchors start as lines along y through their cell, a third of the range long."""
-        length = (self.grid.range_m[3] - self.grid.range_m[1]) / 3
-        line = torch.zeros(self.num_points, 2)
-        line[:, 1] = torch.linspace(-0.5, 0.5, self.num_points) * length
-        with torch.no_grad():
-            self.anchor_points.bias.copy_(line.flatten())
+        self.segmentation = None
+        if self.loss_fn.weights['seg']:
+            self.segmentation = nn.Conv2d(channels, num_classes, 1)
+            nn.init.constant_(self.segmentation.bias, prior_bias(0.05))
 
     def forward(self, bev: Tensor) -> dict:
         """Predict.
@@ -91,45 +115,31 @@ class NexusMapHead(nn.Module):
             bev: (B, C, H, W) shared BEV.
 
         Returns:
-            'bev' (B, C, h, w) the head's feature map; 'queries' (B, N, C); 'heat' and 'segmentation' (B, L, h, w)
-            logits; 'anchor_pts_m' (B, h * w, P, 2); 'layers': a list of (logits (B, N, L), pts_m (B, N, P, 2)), the
-            first the anchors themselves.
+            'bev' (B, C, h, w) the head's feature map; 'queries' (B, N, C); 'layers': a list of (logits (B, N, L),
+            pts_m (B, N, P, 2)), the first where the queries start. Where the head has them: 'heat' and 'segmentation'
+            (B, L, h, w) logits, 'anchor_pts_m' (B, h * w, P, 2). With one-to-many queries, in training: their
+            'extra_layers'.
         """
         feature = self.encoder(bev)
         dense = self.dense(feature)
-        heat, segmentation = self.anchor_heat(dense), self.segmentation(dense)
-        centers = self.encoder.centers_m.view(1, -1, 1, 2)
-        offsets = self.anchor_points(dense).flatten(2).transpose(1, 2)
-        anchor_pts = centers + offsets.unflatten(-1, (self.num_points, 2))
-        _, index, _ = top_peaks(heat.detach().sigmoid(), self.num_queries)
-        logits, points, content = self._anchor_queries(feature, dense, heat, anchor_pts, index)
-        layers = [(logits, points)]
-        queries = content.unsqueeze(2) + self.point_embed.weight
-        prior = logits
-        for layer in self.layers:
-            points = points.detach()
-            queries, logits, points = layer(queries, points, dense, prior)
-            layers.append((logits, points))
-        return dict(
+        segmentation = None if self.segmentation is None else self.segmentation(dense)
+        extra = self.num_extra if self.training else 0
+        start = self.queries(feature, dense, extra, segmentation)
+        queries, layers = self.decoder(start, dense)
+        num = self.num_queries
+        outputs = dict(
+            start.maps,
             bev=feature,
-            queries=queries.mean(2),
-            heat=heat,
-            segmentation=segmentation,
-            anchor_pts_m=anchor_pts,
-            layers=layers,
+            queries=queries[:, :num].mean(2),
+            layers=[(logits[:, :num], points[:, :num]) for logits, points in layers],
         )
-
-    def _anchor_queries(
-        self, feature: Tensor, dense: Tensor, heat: Tensor, anchor_pts: Tensor, index: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, points and content of the instances that start at the chosen cells."""
-        both = torch.cat([feature, dense, heat.detach()], dim=1).flatten(2).transpose(1, 2)
-        both = both.gather(1, index.unsqueeze(-1).expand(-1, -1, both.shape[-1]))
-        points = anchor_pts.flatten(2).gather(
-            1, index.unsqueeze(-1).expand(-1, -1, self.num_points * 2)
-        )
-        logits = both[..., -self.num_classes :]
-        return logits, points.unflatten(-1, (self.num_points, 2)), self.instance_embed(both)
+        if len(start.groups) > 1:
+            outputs['extra_layers'] = [
+                (logits[:, num:], points[:, num:]) for logits, points in layers
+            ]
+        if segmentation is not None:
+            outputs['segmentation'] = segmentation
+        return outputs
 
     def loss(self, bev: Tensor, samples: list) -> tuple[dict[str, Tensor], dict]:
         """Losses of the labelled samples, and the forward's outputs.
@@ -142,11 +152,30 @@ class NexusMapHead(nn.Module):
             ``loss_map_*`` scalars, and what :meth:`forward` returns.
         """
         outputs = self(bev)
-        labelled = label_mask([s.tasks for s in samples], self.task, bev.device)
-        empty = InstanceData(labels=torch.zeros(0), pts_m=torch.zeros(0), is_closed=torch.zeros(0))
-        gts = [s.gt_map if self.task in s.tasks else empty for s in samples]
-        targets = MapTargets(gts, self.num_points, bev.device)
-        return self.loss_fn(outputs, targets, labelled), outputs
+        return self.losses_of(outputs, samples), outputs
+
+    def losses_of(self, outputs: dict, samples: list) -> dict[str, Tensor]:
+        """``loss_map_*`` scalars of what :meth:`forward` returned, on the samples that are labelled."""
+        labelled = label_mask([s.tasks for s in samples], self.task, outputs['bev'].device)
+        targets = self.targets([s.gt_map if self.task in s.tasks else None for s in samples])
+        return self.loss_fn(outputs, targets, labelled)
+
+    def decode(self, logits: Tensor, points_m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The best elements, by class and query, of a decoder layer.
+
+        Args:
+            logits: (B, N, L).
+            points_m: (B, N, P, 2).
+
+        Returns:
+            Scores (B, N) descending, labels (B, N), points (B, N, P, 2) clamped to the head's range.
+        """
+        scores, index = logits.sigmoid().flatten(1).topk(self.num_queries, dim=1)
+        which = torch.div(index, self.num_classes, rounding_mode='floor')
+        low, high = points_m.new_tensor(self.grid.range_m).view(2, 2)
+        points = torch.minimum(torch.maximum(points_m, low), high)
+        source = which[..., None, None].expand(-1, -1, *points.shape[2:])
+        return scores, index % self.num_classes, points.gather(1, source)
 
     def predict(self, bev: Tensor) -> list[InstanceData]:
         """Elements of each sample.
@@ -154,13 +183,8 @@ class NexusMapHead(nn.Module):
         Returns:
             One InstanceData a sample: 'labels' (N,), 'scores' (N,) descending, 'pts_m' (N, P, 2) lidar frame.
         """
-        logits, points = self(bev)['layers'][-1]
-        scores, index = logits.sigmoid().flatten(1).topk(self.num_queries, dim=1)
-        which = torch.div(index, self.num_classes, rounding_mode='floor')
-        low = points.new_tensor(self.grid.range_m[:2])
-        high = points.new_tensor(self.grid.range_m[2:])
-        points = torch.minimum(torch.maximum(points, low), high)
+        decoded = self.decode(*self(bev)['layers'][-1])
         return [
-            InstanceData(labels=i % self.num_classes, scores=s, pts_m=p[w])
-            for i, s, p, w in zip(index, scores, points, which, strict=True)
+            InstanceData(labels=labels, scores=scores, pts_m=points)
+            for scores, labels, points in zip(*decoded, strict=True)
         ]

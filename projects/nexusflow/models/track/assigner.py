@@ -3,77 +3,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..matching import match_within
-from .box_code import XY, encode_boxes
+from ..focal import focal_cost
+from ..matching import match_batch
+from .box_code import CODE_SIZE, XY, encode_boxes
+from .queries import NEWBORN, PADDING
 
 # x, y and the size and height terms; the last four (heading, velocity) do not decide who is who
 COST_TERMS = slice(0, 6)
 
 
+@dataclass
 class FrameTargets:
-    """Ground truth of one sample in one frame.
+    """Ground truth of a batch in one frame, padded to the sample with the most objects (at least one row).
 
     Attributes:
-        code: (K, 10) boxes, NaN velocity where unknown.
-        labels: (K,) classes.
-        ids: (K,) instance ids.
+        code: (B, K, 10) boxes, NaN velocity where unknown.
+        labels: (B, K) classes.
+        ids: (B, K) instance ids, -2 for padding.
+        counts: Objects of each sample, on the host.
     """
 
-    def __init__(self, gt: InstanceData, labelled: bool, device: torch.device) -> None:
-        code = encode_boxes(gt.bboxes_3d).to(device)
-        keep = slice(None) if labelled else slice(0, 0)
-        self.code = code[keep]
-        self.labels = torch.as_tensor(gt.labels_3d, device=device).long()[keep]
-        self.ids = torch.as_tensor(gt.instance_ids, device=device).long()[keep]
+    code: Tensor
+    labels: Tensor
+    ids: Tensor
+    counts: tuple[int, ...]
+
+    @property
+    def valid(self) -> Tensor:
+        """(B, K) false: padding."""
+        return self.ids != PADDING
+
+    @classmethod
+    def stack(
+        cls, gts: Sequence[InstanceData], labelled: Sequence[bool], device: torch.device
+    ) -> FrameTargets:
+        """Collect the objects of B samples; labels of samples that are not labelled are not read."""
+        counts = tuple(
+            len(gt.instance_ids) if on else 0 for gt, on in zip(gts, labelled, strict=True)
+        )
+        shape = len(counts), max([*counts, 1])
+        code = torch.zeros(*shape, CODE_SIZE, device=device)
+        labels = torch.zeros(shape, dtype=torch.long, device=device)
+        ids = torch.full(shape, PADDING, dtype=torch.long, device=device)
+        for b, (gt, count) in enumerate(zip(gts, counts, strict=True)):
+            if count:
+                code[b, :count] = encode_boxes(gt.bboxes_3d).to(device)
+                labels[b, :count] = torch.as_tensor(gt.labels_3d, device=device).long()
+                ids[b, :count] = torch.as_tensor(gt.instance_ids, device=device).long()
+        return cls(code, labels, ids, counts)
 
 
+@torch.no_grad()
 def assign(
-    logits: Tensor,
-    code: Tensor,
+    layers: Sequence[tuple[Tensor, Tensor]],
     query_ids: Tensor,
     targets: FrameTargets,
     cls_weight: float,
     box_weight: float,
-    max_distance_m: float,
+    max_distance_m: float | None,
 ) -> Tensor:
-    """Which object each query stands for in this frame.
+    """Which object each query stands for in this frame, in every decoder layer.
+
+    What the tracks inherit is the same in all layers; newborns are matched in each by the Hungarian algorithm. The
+    costs of all layers go to the host in one copy.
 
     Args:
-        logits: (Q, L) class logits.
-        code: (Q, 10) boxes.
-        query_ids: (Q,) instance id of a track query, -1 for newborns, -2 for padding.
+        layers: For each of D layers (B, Q, L) class logits and (B, Q, 10) boxes.
+        query_ids: (B, Q) instance id of a track query, -1 for newborns, -2 for padding.
         targets: The frame's objects.
         cls_weight: Weight of the focal class cost.
         box_weight: Weight of the L1 cost, per metre.
-        max_distance_m: A newborn farther than this from an object's centre is not matched to it. DETR matches every
-            object; with queries that start at peaks a far match is only noise.
+        max_distance_m: A newborn farther than this from an object's centre is not matched to it; None: no limit, as in
+            DETR. With queries that start at peaks a far match is only noise.
 
     Returns:
-        (Q,) index into the targets, -1 for none. A track query whose object has left gets -1.
+        (D, B, Q) index into the targets, -1 for none. A track query whose object has left gets -1.
     """
-    matched = torch.full_like(query_ids, -1)
-    if not len(targets.ids):
-        return matched
-    same = (query_ids[:, None] == targets.ids[None]) & (query_ids[:, None] >= 0)
-    inherits = same.any(1)
-    matched[inherits] = same[inherits].int().argmax(1)
-    new_targets = (~same.any(0)).nonzero().flatten()
-    new_queries = (query_ids == -1).nonzero().flatten()
-    if len(new_targets) and len(new_queries):
-        prob = logits[new_queries].sigmoid()
-        positive = 0.25 * (1 - prob) ** 2 * -(prob + 1e-8).log()
-        negative = 0.75 * prob**2 * -(1 - prob + 1e-8).log()
-        cost = cls_weight * (positive - negative)[:, targets.labels[new_targets]]
-        distance = torch.cdist(
-            code[new_queries][:, COST_TERMS], targets.code[new_targets][:, COST_TERMS], p=1
-        )
-        near = (
-            torch.cdist(code[new_queries][:, XY], targets.code[new_targets][:, XY]) < max_distance_m
-        )
-        rows, cols = match_within(cost + box_weight * distance, near)
-        matched[new_queries[rows]] = new_targets[cols]
+    same = (query_ids[..., None] == targets.ids[:, None]) & (query_ids >= 0)[..., None]
+    inherited = torch.where(same.any(2), same.int().argmax(2), -1)
+    matched = inherited.repeat(len(layers), 1, 1)
+    open_pairs = (query_ids == NEWBORN)[..., None] & (targets.valid & ~same.any(1))[:, None]
+    allowed = open_pairs.expand(len(layers), -1, -1, -1)
+    if max_distance_m is not None:
+        code = torch.stack([code for _, code in layers])
+        allowed = allowed & (torch.cdist(code[..., XY], targets.code[..., XY]) < max_distance_m)
+    costs = [pair_cost(*layer, targets, cls_weight, box_weight) for layer in layers]
+    counts = targets.counts * len(layers)
+    sample, row, col = match_batch(torch.cat(costs), allowed.flatten(0, 1), counts)
+    matched.flatten(0, 1)[sample, row] = col
     return matched
+
+
+def pair_cost(
+    logits: Tensor, code: Tensor, targets: FrameTargets, cls_weight: float, box_weight: float
+) -> Tensor:
+    """Focal class cost (Deformable DETR, Zhu et al., 2021) and L1 of the boxes: (B, Q, K)."""
+    index = targets.labels[:, None].expand(-1, logits.shape[1], -1)
+    distance = torch.cdist(code[..., COST_TERMS], targets.code[..., COST_TERMS], p=1)
+    return cls_weight * focal_cost(logits).gather(2, index) + box_weight * distance

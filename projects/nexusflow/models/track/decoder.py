@@ -1,9 +1,12 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Refinement layer of the track head, and the query interaction module between frames."""
+"""Decoder of the track head, and the query interaction module between frames."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..bev.deformable import DeformableAttention
 from ..bev.encoder import sine_encoding
@@ -68,6 +71,66 @@ class TrackDecoderLayer(nn.Module):
         content = self.norms[1](content + self.cross(content + position, code[..., XY], bev))
         content = self.norms[2](content + self.ffn(content))
         return content, prior + self.cls(content), code + self.reg(content)
+
+
+class TrackDecoder(nn.Module):
+    """Layers that refine the boxes one after the other.
+
+    Args:
+        channels: Channels of the queries.
+        grid: The head's grid.
+        num_classes: Track classes.
+        num_layers: Layers.
+        num_heads: Attention heads.
+        checkpoint: Keep only the layers' inputs for the backward pass and compute them again (Chen et al., 2016): less
+            memory for long clips, about a third more time. The backbone has a switch of its own, ``with_cp``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        grid: BEVGrid,
+        num_classes: int,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        checkpoint: bool = False,
+    ) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
+        self.layers = nn.ModuleList(
+            TrackDecoderLayer(channels, grid, num_classes, num_heads) for _ in range(num_layers)
+        )
+
+    def forward(
+        self,
+        content: Tensor,
+        code: Tensor,
+        padding: Tensor,
+        bev: Tensor,
+        prior: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Refine.
+
+        Args:
+            content: (B, Q, C).
+            code: (B, Q, 10) boxes to start from.
+            padding: (B, Q) true where a row is padding.
+            bev: (B, C, h, w) on the head's grid.
+            prior: Gives the logits (B, Q, L) to start from at boxes (B, Q, 10).
+
+        Returns:
+            Content (B, Q, C), and for each layer logits (B, Q, L) and boxes (B, Q, 10).
+        """
+        outputs = []
+        for layer in self.layers:
+            inputs = content, code, padding, bev, prior(code.detach())
+            if self.checkpoint and self.training:
+                content, logits, code = checkpoint(layer, *inputs, use_reentrant=False)
+            else:
+                content, logits, code = layer(*inputs)
+            outputs.append((logits, code))
+            code = code.detach()
+        return content, outputs
 
 
 class QueryInteraction(nn.Module):

@@ -3,94 +3,114 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .box_code import XY, decode_boxes
-from .queries import TrackQueries
+from .queries import NEWBORN, TrackQueries, concat
 
 
+@dataclass
 class TrackLifecycle:
     """Decides which queries of a frame are tracks, and hands out ids.
 
-    Args:
+    Attributes:
         birth_score: A newborn query becomes a track from this score on.
         keep_score: A track scoring less counts as missed.
         patience: A track missed this many frames in a row ends.
         duplicate_m: A newborn within this distance of a better box of its class is no new track.
+        max_tracks: Live tracks at most; the lowest scores end first. It bounds time and memory, whatever is seen.
+        detection_score: Boxes from this score on are listed as detections.
+        max_detections: Detections at most, the best.
     """
 
-    def __init__(
-        self,
-        birth_score: float = 0.25,
-        keep_score: float = 0.15,
-        patience: int = 3,
-        duplicate_m: float = 2.0,
-    ) -> None:
-        self.birth_score, self.keep_score = birth_score, keep_score
-        self.patience, self.duplicate_m = patience, duplicate_m
+    birth_score: float = 0.25
+    keep_score: float = 0.15
+    patience: int = 3
+    duplicate_m: float = 2.0
+    max_tracks: int = 500
+    detection_score: float = 0.05
+    max_detections: int = 500
 
     def step(
-        self, out: dict, prev: TrackQueries, next_id: int
-    ) -> tuple[TrackQueries, InstanceData, int]:
+        self, queries: TrackQueries, next_id: int
+    ) -> tuple[TrackQueries, InstanceData, InstanceData, int]:
         """One frame of one sample.
 
         Args:
-            out: The head's :meth:`decode` of this frame, batch of one.
-            prev: The tracks that went in, (M,), without padding.
+            queries: (Q,) what the decoder made of the frame, with the ids that went in.
             next_id: First free track id of the scene.
 
         Returns:
-            The tracks that live on, the frame's output (``bboxes_3d``, ``labels_3d``, ``scores_3d``,
-            ``track_ids``) and the next free id.
+            The tracks that live on; the frame's tracks (``bboxes_3d``, ``labels_3d``, ``scores_3d``, ``track_ids``);
+            all its boxes, newborn or tracked (``bboxes_3d``, ``labels_3d``, ``scores_3d``, the best first), for a
+            tracker that starts from detections; and the next free id.
         """
-        logits, code = (x[0] for x in out['layers'][-1])
-        labels = out['labels'][0]
-        scores = logits.sigmoid().gather(1, labels.unsqueeze(-1)).squeeze(-1)
-        num_new = len(scores) - out['num_tracks']
-        tracked = torch.arange(num_new, num_new + len(prev), device=scores.device)
-        seen = scores[tracked] >= self.keep_score
-        missed = torch.where(seen, 0, prev.missed + 1)
-        born = self._births(
-            scores[:num_new],
-            labels[:num_new],
-            code[:num_new],
-            code[tracked][seen],
-            labels[tracked][seen],
-        )
-        rows = torch.cat([tracked, born])
-        new_ids = torch.arange(next_id, next_id + len(born), device=scores.device)
-        tracks = TrackQueries(
-            content=out['content'][0, rows],
-            code=code[rows],
-            ids=torch.cat([prev.ids, new_ids]),
-            labels=labels[rows],
-            scores=scores[rows],
-            missed=torch.cat([missed, torch.zeros_like(new_ids)]),
-            valid=torch.ones_like(rows, dtype=torch.bool),
-        )
+        old = queries[queries.ids >= 0]
+        seen = old.scores >= self.keep_score
+        old = replace(old, missed=torch.where(seen, 0, old.missed + 1))
+        born = self._births(queries[queries.ids == NEWBORN], old[seen])
+        ids = torch.arange(next_id, next_id + len(born), device=born.ids.device)
+        tracks = concat([old, replace(born, ids=ids)])
+        tracks = tracks[tracks.missed < self.patience]
+        if len(tracks) > self.max_tracks:
+            tracks = tracks[tracks.scores.topk(self.max_tracks).indices.sort().values]
         shown = tracks[tracks.missed == 0]
-        result = InstanceData(
-            bboxes_3d=decode_boxes(shown.code),
-            labels_3d=shown.labels,
-            scores_3d=shown.scores,
-            track_ids=shown.ids,
-        )
-        return tracks[tracks.missed < self.patience], result, next_id + len(born)
+        result = InstanceData(**boxes_of(shown), track_ids=shown.ids)
+        return tracks, result, self._detections(queries), next_id + len(born)
 
-    def _births(
-        self, scores: Tensor, labels: Tensor, code: Tensor, live_code: Tensor, live_labels: Tensor
-    ) -> Tensor:
-        """Newborn rows, best first, that are no duplicate of a live track or of a better newborn."""
-        order = scores.argsort(descending=True, stable=True)
-        order = order[scores[order] >= self.birth_score]
-        near = torch.cdist(code[order][:, XY], code[order][:, XY]) < self.duplicate_m
-        near &= labels[order][:, None] == labels[order][None]
-        close = torch.cdist(code[order][:, XY], live_code[:, XY]) < self.duplicate_m
-        taken = (close & (labels[order][:, None] == live_labels[None])).any(1).tolist()
-        kept: list[int] = []
-        for i, dropped in enumerate(taken):
-            if not dropped and not near[i, kept].any():
-                kept.append(i)
-        return order[kept]
+    def _detections(self, queries: TrackQueries) -> InstanceData:
+        """Boxes above a floor, no non-maximum suppression."""
+        queries = queries[queries.valid & (queries.scores >= self.detection_score)]
+        order = queries.scores.argsort(descending=True, stable=True)[: self.max_detections]
+        return InstanceData(**boxes_of(queries[order]))
+
+    def _births(self, newborns: TrackQueries, live: TrackQueries) -> TrackQueries:
+        """Newborns, best first, that are no duplicate of a live track or of a better newborn."""
+        order = newborns.scores.argsort(descending=True, stable=True)
+        newborns = newborns[order]
+        newborns = newborns[newborns.scores >= self.birth_score]
+        newborns = newborns[~self._near(newborns, live).any(1)]
+        return newborns[greedy_keep(self._near(newborns, newborns))]
+
+    def _near(self, a: TrackQueries, b: TrackQueries) -> Tensor:
+        """(A, B) pairs of one class within the distance of duplicates."""
+        distance = torch.cdist(a.code[:, XY], b.code[:, XY])
+        return (distance < self.duplicate_m) & (a.labels[:, None] == b.labels[None])
+
+
+def boxes_of(queries: TrackQueries) -> dict[str, object]:
+    """Boxes, classes and scores as fields of an instance container."""
+    return dict(
+        bboxes_3d=decode_boxes(queries.code), labels_3d=queries.labels, scores_3d=queries.scores
+    )
+
+
+def greedy_keep(near: Tensor) -> Tensor:
+    """What greedy suppression keeps of rows sorted by score: all that no better kept row is near to.
+
+    Rows without an undecided better neighbour are decided together, so that the number of rounds is the length of the
+    longest chain of neighbours, not the number of rows.
+
+    Args:
+        near: (N, N) symmetric.
+
+    Returns:
+        (N,) true: kept.
+
+    Example:
+        >>> near = torch.tensor([[1, 1, 0], [1, 1, 1], [0, 1, 1]], dtype=torch.bool)
+        >>> greedy_keep(near).tolist()
+        [True, False, True]
+    """
+    better = near.tril(-1)
+    kept = torch.zeros(len(near), dtype=torch.bool, device=near.device)
+    undecided = ~kept
+    while undecided.any():
+        chosen = undecided & ~(better & undecided).any(1)
+        kept |= chosen
+        undecided &= ~chosen & ~(better & chosen).any(1)
+    return kept

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from mmdet.utils import reduce_mean
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 from ..bev.grid import BEVGrid
@@ -19,6 +19,7 @@ from .box_code import CODE_SIZE
 
 # centre, log length, log width, z, log height, heading, velocity
 CODE_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.2)
+NORMALISERS = ('clip', 'frame')
 
 
 def box_error(pred: Tensor, target: Tensor) -> Tensor:
@@ -60,6 +61,21 @@ def footprints(
     return area.scatter_reduce(1, index, inside.to(code.dtype), reduce='amax')
 
 
+@dataclass
+class FrameSums:
+    """Terms of one frame, not yet averaged.
+
+    Attributes:
+        terms: Sums over the batch's labelled samples by name.
+        objects: Their objects in this frame, scalar.
+        left: Their tracks whose object has left, scalar.
+    """
+
+    terms: dict[str, Tensor]
+    objects: Tensor
+    left: Tensor
+
+
 class TrackLoss(nn.Module):
     """Collects the terms of a clip's frames and layers, then divides by the clip's number of objects.
 
@@ -71,7 +87,13 @@ class TrackLoss(nn.Module):
         heat_weight: Centre heatmap.
         seg_weight: Auxiliary segmentation of the boxes' footprints, a cell: a dense signal that shapes the BEV early.
         sigma_m: Width of a centre's bump.
-        max_distance_m: Newborns are matched to objects within this distance.
+        max_distance_m: Newborns are matched to objects within this distance; None: no limit.
+        normalise: 'clip': all frames' sums divided by all frames' objects, so that the scale does not depend on the
+            clip's length. 'frame': as MUTR3D and UniAD are published, each frame's sums divided by that frame's objects
+            and tracks whose object has left, then added; the scale grows with the clip.
+
+    Raises:
+        ValueError: Unknown ``normalise``.
     """
 
     def __init__(
@@ -83,92 +105,88 @@ class TrackLoss(nn.Module):
         heat_weight: float = 1.0,
         seg_weight: float = 0.03,
         sigma_m: float = 1.0,
-        max_distance_m: float = 3.0,
+        max_distance_m: float | None = 3.0,
+        normalise: str = 'clip',
     ) -> None:
         super().__init__()
-        self.grid, self.num_classes = grid, num_classes
+        if normalise not in NORMALISERS:
+            raise ValueError(
+                f"track head: loss.normalise '{normalise}' is not one of {NORMALISERS}"
+            )
+        self.grid, self.num_classes, self.normalise = grid, num_classes, normalise
         self.cls_weight, self.box_weight, self.heat_weight = cls_weight, box_weight, heat_weight
-        self.seg_weight = seg_weight
-        self.sigma_m, self.max_distance_m = sigma_m, max_distance_m
+        self.seg_weight, self.sigma_m, self.max_distance_m = seg_weight, sigma_m, max_distance_m
+
+    @property
+    def matching(self) -> dict[str, float | None]:
+        """Weights and gate of :func:`assign`."""
+        return dict(
+            cls_weight=self.cls_weight,
+            box_weight=self.box_weight,
+            max_distance_m=self.max_distance_m,
+        )
 
     def frame(
-        self,
-        outputs: dict,
-        targets: Sequence[FrameTargets],
-        matched: Sequence[Tensor],
-        keep: Tensor,
-    ) -> dict[str, Tensor]:
+        self, outputs: dict, targets: FrameTargets, matched: Tensor, keep: Tensor
+    ) -> FrameSums:
         """Sums over one frame.
 
         Args:
-            outputs: What the head's forward returns.
-            targets: B samples' objects.
-            matched: For each decoder layer (B, Q) indices into a sample's targets, -1 for none.
+            outputs: What the head's ``decode`` returns.
+            targets: The frame's objects.
+            matched: (D, B, Q) of each decoder layer, indices into a sample's targets, -1 for none.
             keep: (B,) one where the sample is labelled for tracking, else zero.
-
-        Returns:
-            Sums by name, not yet averaged.
         """
-        sums = self._dense(outputs, targets, keep)
-        valid = outputs['valid']
+        terms = self._dense(outputs, targets, keep)
+        ids, valid = outputs['queries'].ids, outputs['queries'].valid
+        weight = keep[:, None] * valid
         for i, ((logits, code), match) in enumerate(zip(outputs['layers'], matched, strict=True)):
-            goal, aim = torch.zeros_like(logits), torch.zeros_like(code)
-            for b, target in enumerate(targets):
-                rows = (match[b] >= 0).nonzero().flatten()
-                goal[b, rows, target.labels[match[b, rows]]] = 1
-                aim[b, rows] = target.code[match[b, rows]]
-            weight = keep[:, None] * valid
-            sums[f'd{i}_cls'] = (
-                sigmoid_focal(logits, goal).sum(-1) * weight
-            ).sum() * self.cls_weight
-            sums[f'd{i}_box'] = (
-                box_error(code, aim) * (match >= 0) * weight
-            ).sum() * self.box_weight
-        return sums
+            index, found = match.clamp(min=0), match >= 0
+            labels = targets.labels.gather(1, index)
+            goal = F.one_hot(labels, self.num_classes) * found.unsqueeze(-1)
+            cls = sigmoid_focal(logits, goal.to(logits.dtype)).sum(-1)
+            aim = targets.code.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
+            terms[f'd{i}_cls'] = (cls * weight).sum() * self.cls_weight
+            terms[f'd{i}_box'] = (box_error(code, aim) * found * weight).sum() * self.box_weight
+        left = ((ids >= 0) & (matched[-1] < 0)) * weight
+        return FrameSums(terms, targets.valid.sum(), left.sum())
 
-    def _dense(
-        self, outputs: dict, targets: Sequence[FrameTargets], keep: Tensor
-    ) -> dict[str, Tensor]:
-        """Heatmap and boxes predicted at the cells that hold a centre."""
-        size = max([len(t.ids) for t in targets] + [1])
-        code = outputs['heat'].new_zeros(len(targets), size, CODE_SIZE)
-        labels = torch.zeros(code.shape[:2], dtype=torch.long, device=code.device)
-        valid = torch.zeros(code.shape[:2], dtype=torch.bool, device=code.device)
-        for b, target in enumerate(targets):
-            code[b, : len(target.ids)] = target.code
-            labels[b, : len(target.ids)] = target.labels
-            valid[b, : len(target.ids)] = True
+    def _dense(self, outputs: dict, targets: FrameTargets, keep: Tensor) -> dict[str, Tensor]:
+        """Heatmap, footprints, and, with queries from peaks, boxes at the cells that hold a centre."""
+        code, labels, valid = targets.code, targets.labels, targets.valid
         goal = draw_centers(code[..., :2], labels, valid, self.grid, self.num_classes, self.sigma_m)
         heat = (heatmap_focal_loss(outputs['heat'], goal) * keep).sum()
-        spots = code[:, :, None, :2] + neighbourhood(self.grid.cell_m).to(code.device)
-        cell, inside = self.grid.cell_of(spots)
-        index = cell.flatten(1).unsqueeze(-1).expand(-1, -1, CODE_SIZE)
-        pred = outputs['dense_code'].gather(1, index).view(*spots.shape[:3], CODE_SIZE)
-        error = box_error(pred, code.unsqueeze(2).expand_as(pred)) * inside
-        box = (error.mean(-1) * valid * keep[:, None]).sum()
         area = footprints(code, labels, valid, self.grid, self.num_classes)
         seg = (segmentation_bce(outputs['segmentation'], area) * keep).sum() * area[0].numel()
-        return dict(
-            heat=heat * self.heat_weight,
-            dense_box=box * self.box_weight,
-            seg=seg * self.seg_weight,
-        )
+        terms = dict(heat=heat * self.heat_weight, seg=seg * self.seg_weight)
+        if 'dense_code' in outputs:
+            spots = code[:, :, None, :2] + neighbourhood(self.grid.cell_m).to(code.device)
+            cell, inside = self.grid.cell_of(spots)
+            index = cell.flatten(1).unsqueeze(-1).expand(-1, -1, CODE_SIZE)
+            pred = outputs['dense_code'].gather(1, index).view(*spots.shape[:3], CODE_SIZE)
+            error = box_error(pred, code.unsqueeze(2).expand_as(pred)) * inside
+            box = (error.mean(-1) * valid * keep[:, None]).sum()
+            terms['dense_box'] = box * self.box_weight
+        return terms
 
-    def collect(
-        self, frames: Sequence[dict[str, Tensor]], num_objects: Tensor
-    ) -> dict[str, Tensor]:
-        """Divide the clip's sums by its number of objects over all processes.
+    def collect(self, frames: Sequence[FrameSums]) -> dict[str, Tensor]:
+        """Average a clip's sums over its objects on all processes.
 
         Args:
             frames: Results of :meth:`frame`.
-            num_objects: Objects of the labelled samples, all frames.
 
         Returns:
             ``loss_track_<term>`` scalars.
         """
-        total: dict[str, Tensor] = defaultdict(float)
-        for sums in frames:
-            for name, value in sums.items():
-                total[name] = total[name] + value
-        norm = reduce_mean(num_objects.float()).clamp(min=1)
-        return {f'loss_track_{name}': value / norm for name, value in total.items()}
+        counts = torch.stack([f.objects.float() for f in frames])
+        if self.normalise == 'frame':
+            counts = counts + torch.stack([f.left.float() for f in frames])
+        # gradients are averaged over the processes, hence a process's share of the number of objects
+        all_reduce(counts)
+        if self.normalise == 'clip':
+            counts = counts.sum().expand(len(frames))
+        counts = counts.clamp(min=1) / get_world_size()
+        return {
+            f'loss_track_{name}': torch.stack([f.terms[name] for f in frames]).div(counts).sum()
+            for name in frames[0].terms
+        }

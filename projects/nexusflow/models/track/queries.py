@@ -1,31 +1,36 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Track queries: what is carried from one frame to the next, in one container."""
+"""Queries as one container: what a frame's decoder gives, and what is carried from one frame to the next."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from .box_code import CODE_SIZE, move_boxes
 
+NEWBORN, PADDING = -1, -2
+
 
 @dataclass
 class TrackQueries:
-    """Tracks of one sample, or of a batch padded to the same number.
+    """Queries of one sample (M rows), or of a batch padded to the same number (B, M rows).
 
-    Ids, scores, boxes and content travel together, so that no filter can part them.
+    Ids, scores, boxes (reference points and velocity are part of the box code), content and memory travel together, so
+    that no filter can part them.
 
     Attributes:
-        content: (M, C) embedding.
-        code: (M, 10) box code, lidar frame of the last frame they were seen in.
-        ids: (M,) instance id in training, track id in inference; -1: none (padding, or an inserted false positive).
-        labels: (M,) class of the last frame.
-        scores: (M,) score of the last frame.
-        missed: (M,) frames since the score was last high enough.
-        valid: (M,) false: padding.
+        content: (..., C) embedding.
+        code: (..., 10) box code, lidar frame of the last frame they were seen in.
+        ids: (...) instance id in training, track id in inference; -1: none yet (newborn, or an inserted false
+            positive), -2: padding.
+        labels: (...) class.
+        scores: (...) score of the last frame.
+        missed: (...) frames since the score was last high enough.
+        memory: (..., K, C) embeddings of the last K frames, the latest first; K = 0 without a memory bank.
+        age: (...) how many embeddings were put into the memory.
     """
 
     content: Tensor
@@ -34,43 +39,59 @@ class TrackQueries:
     labels: Tensor
     scores: Tensor
     missed: Tensor
-    valid: Tensor
+    memory: Tensor
+    age: Tensor
+
+    @property
+    def valid(self) -> Tensor:
+        """(...) false: padding."""
+        return self.ids != PADDING
 
     @classmethod
-    def empty(cls, channels: int, device: torch.device, size: int = 0) -> TrackQueries:
-        """No track: ``size`` rows of padding."""
+    def empty(
+        cls, channels: int, device: torch.device, shape: Sequence[int] = (0,), memory: int = 0
+    ) -> TrackQueries:
+        """Rows of padding, none by default.
 
-        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(size, *shape, device=device, dtype=dtype)
-
-        code = zeros(CODE_SIZE)
-        code[:, 7] = 1
-        long = torch.long
+        Args:
+            channels: Channels of the content.
+            device: Where the tensors live.
+            shape: (M,) or (B, M).
+            memory: Slots of the memory bank.
+        """
+        number = torch.zeros(*shape, dtype=torch.long, device=device)
+        real = torch.zeros(*shape, device=device)
+        code = torch.zeros(*shape, CODE_SIZE, device=device)
+        code[..., 7] = 1
         return cls(
-            content=zeros(channels),
+            content=torch.zeros(*shape, channels, device=device),
             code=code,
-            ids=zeros(dtype=long) - 1,
-            labels=zeros(dtype=long),
-            scores=zeros(),
-            missed=zeros(dtype=long),
-            valid=zeros(dtype=torch.bool),
+            ids=number + PADDING,
+            labels=number,
+            scores=real,
+            missed=number,
+            memory=torch.zeros(*shape, memory, channels, device=device),
+            age=number,
         )
 
-    def map(self, function: object) -> TrackQueries:
+    def map(self, function: Callable[[Tensor], Tensor]) -> TrackQueries:
         """Apply a function of a tensor to every field."""
         return TrackQueries(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
 
-    def __getitem__(self, index: Tensor) -> TrackQueries:
+    def __getitem__(self, index: Tensor | int) -> TrackQueries:
         return self.map(lambda x: x[index])
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def concat(parts: Sequence[TrackQueries]) -> TrackQueries:
-    """Rows of several containers in order."""
+def concat(parts: Sequence[TrackQueries], dim: int = 0) -> TrackQueries:
+    """Rows of several containers in order; ``dim`` 1 for batches."""
     return TrackQueries(
-        **{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(TrackQueries)}
+        **{
+            f.name: torch.cat([getattr(p, f.name) for p in parts], dim)
+            for f in fields(TrackQueries)
+        }
     )
 
 
@@ -78,14 +99,32 @@ def batch_queries(samples: Sequence[TrackQueries]) -> TrackQueries:
     """Pad to the longest (at least one row, so that every parameter stays in the graph) and stack to (B, M, ...)."""
     size = max([len(s) for s in samples] + [1])
     channels, device = samples[0].content.shape[-1], samples[0].content.device
-    padded = [concat([s, TrackQueries.empty(channels, device, size - len(s))]) for s in samples]
+    slots = samples[0].memory.shape[-2]
+    padded = [
+        concat([s, TrackQueries.empty(channels, device, (size - len(s),), slots)]) for s in samples
+    ]
     return TrackQueries(
         **{f.name: torch.stack([getattr(p, f.name) for p in padded]) for f in fields(TrackQueries)}
     )
 
 
+def select(queries: TrackQueries, chosen: Tensor) -> TrackQueries:
+    """Rows of each sample of a batch, in order, padded to the sample with the most (at least one row).
+
+    Args:
+        queries: (B, Q) rows.
+        chosen: (B, Q) which rows to take.
+
+    Returns:
+        (B, M) rows; those of samples with fewer than M are padding, with the fields of whatever row stood there.
+    """
+    size = max(int(chosen.sum(1).max()), 1)
+    order = chosen.int().argsort(dim=1, descending=True, stable=True)[:, :size]
+    batch = torch.arange(len(order), device=order.device)[:, None]
+    picked = queries[batch, order]
+    return replace(picked, ids=picked.ids.masked_fill(~chosen.gather(1, order), PADDING))
+
+
 def move_queries(tracks: TrackQueries, prev2curr: Tensor, seconds: Tensor) -> TrackQueries:
     """A padded batch (B, M) moved to the current frame by velocity and ego motion."""
-    moved = move_boxes(tracks.code, prev2curr, seconds)
-    values = {f.name: getattr(tracks, f.name) for f in fields(tracks)}
-    return TrackQueries(**{**values, 'code': moved})
+    return replace(tracks, code=move_boxes(tracks.code, prev2curr, seconds))

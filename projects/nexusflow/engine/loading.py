@@ -1,0 +1,49 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""A trained model from its configuration and checkpoint, without what only training needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmdet3d.registry import MODELS
+from mmengine.config import Config
+from torch import nn
+
+from .compat import register_safe_globals
+
+_TRAINING_ONLY = 'regulariser'
+
+
+def build_model(cfg: Config, checkpoint: str, device: str | torch.device = 'cpu') -> nn.Module:
+    """The config's model with the weights of a checkpoint, ready to predict.
+
+    Args:
+        cfg: Configuration with ``model``.
+        checkpoint: Path of the ``.pth`` file.
+        device: Where the model goes.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: Weights are missing, or belong to another model.
+    """
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f"checkpoint '{checkpoint}' does not exist")
+    settings = dict(cfg.model)
+    settings.pop(_TRAINING_ONLY, None)
+    model = MODELS.build(settings)
+    register_safe_globals()
+    content = torch.load(checkpoint, map_location='cpu', weights_only=True)
+    weights = {
+        name: value
+        for name, value in content.get('state_dict', content).items()
+        if not name.startswith(f'{_TRAINING_ONLY}.')
+    }
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    if missing or unexpected:
+        raise ValueError(
+            f'{checkpoint}: does not fit the model of {cfg.filename}: {len(missing)} weights are'
+            f' missing {missing[:3]}, {len(unexpected)} unknown {unexpected[:3]}; give the config that'
+            ' it was trained with'
+        )
+    return model.to(device).eval()

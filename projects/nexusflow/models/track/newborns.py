@@ -1,0 +1,167 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Where detect queries come from: peaks of a centre heatmap, or learned 3D reference points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..bev.grid import BEVGrid
+from ..heatmap import prior_bias, top_peaks
+from .box_code import CODE_SIZE, XY
+from .queries import NEWBORN, TrackQueries
+
+# a car-sized box on the ground, facing forward, at rest
+DEFAULT_CODE = (0.0, 0.0, 1.4, 0.6, -1.0, 0.4, 1.0, 0.0, 0.0, 0.0)
+RARE = 0.01
+
+
+def newborn_queries(
+    content: Tensor, code: Tensor, labels: Tensor, memory_slots: int
+) -> TrackQueries:
+    """Queries (B, N) without a past."""
+    batch, number, channels = content.shape
+    nothing = labels.new_zeros(batch, number)
+    return TrackQueries(
+        content=content,
+        code=code,
+        ids=nothing + NEWBORN,
+        labels=labels,
+        scores=content.new_zeros(batch, number),
+        missed=nothing,
+        memory=content.new_zeros(batch, number, memory_slots, channels),
+        age=nothing,
+    )
+
+
+class PeakQueries(nn.Module):
+    """Newborns at the peaks of a centre heatmap (CenterPoint, Yin et al., 2021), which converges fast.
+
+    Peaks that a live track explains are left out. The class of a query is that of its peak, and every query, also a
+    track's, starts from the logits that the heatmap has at its place.
+
+    Args:
+        channels: Channels of the dense features and of the queries.
+        grid: The head's grid.
+        num_classes: Track classes.
+        num: Detect queries a frame.
+        suppress_m: Peaks within this distance of a live track of the class start no query.
+    """
+
+    def __init__(
+        self, channels: int, grid: BEVGrid, num_classes: int, num: int, suppress_m: float = 2.0
+    ) -> None:
+        super().__init__()
+        self.grid, self.num, self.suppress_m = grid, num, suppress_m
+        self.register_buffer('centers_m', grid.centers(), persistent=False)
+        self.box = nn.Conv2d(channels, CODE_SIZE, 1)
+        self.embed = nn.Linear(2 * channels + num_classes, channels)
+        nn.init.normal_(self.box.weight, std=1e-3)
+        with torch.no_grad():
+            self.box.bias.copy_(torch.tensor(DEFAULT_CODE))
+
+    def dense_forward(self, dense: Tensor) -> dict[str, Tensor]:
+        """What does not depend on the tracks: 'dense_code' (B, h * w, 10), the box that each cell predicts."""
+        code = self.box(dense).flatten(2).transpose(1, 2)
+        code = torch.cat([code[..., XY] + self.centers_m.view(1, -1, 2), code[..., 2:]], dim=-1)
+        return dict(dense_code=code)
+
+    def forward(self, dense: dict, tracks: TrackQueries) -> TrackQueries:
+        """Newborns (B, N).
+
+        Args:
+            dense: 'bev', 'dense' and 'heat' of the head, and what :meth:`dense_forward` returns.
+            tracks: Live tracks (B, M), moved to this frame.
+        """
+        heat = dense['heat'].detach()
+        unexplained = self._unexplained(tracks, heat)
+        _, index, labels = top_peaks(heat.sigmoid(), self.num, unexplained)
+        both = torch.cat([dense['bev'], dense['dense'], heat], dim=1).flatten(2).transpose(1, 2)
+        both = both.gather(1, index.unsqueeze(-1).expand(-1, -1, both.shape[-1]))
+        code = dense['dense_code'].detach()
+        code = code.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
+        return newborn_queries(self.embed(both), code, labels, tracks.memory.shape[-2])
+
+    def prior(self, dense: dict, code: Tensor) -> Tensor:
+        """Logits (B, Q, L) that the queries at ``code`` start from."""
+        # outside the grid a sample is zero; a logit of zero would be a probability of one half
+        nothing = prior_bias(RARE)
+        heat = self.grid.sample(dense['heat'].detach() - nothing, code[..., XY])
+        return heat.transpose(1, 2) + nothing
+
+    @staticmethod
+    def classes(labels: Tensor, logits: Tensor) -> Tensor:
+        """Class (B, N) of the newborns after the decoder: still the peak's."""
+        return labels
+
+    def _unexplained(self, tracks: TrackQueries, heat: Tensor) -> Tensor:
+        """(B, L, h, w) one, and zero around the live tracks of a class."""
+        centers = self.centers_m.view(1, 1, -1, 2)
+        near = (centers - tracks.code[..., None, XY]).norm(dim=-1) < self.suppress_m
+        near = (near & tracks.valid.unsqueeze(-1)).to(heat.dtype)
+        index = tracks.labels.unsqueeze(-1).expand(-1, -1, near.shape[-1])
+        explained = torch.zeros_like(heat).flatten(2).scatter_reduce(1, index, near, reduce='amax')
+        return 1 - explained.view_as(heat)
+
+
+class LearnedQueries(nn.Module):
+    """Newborns at learned 3D reference points with learned content (MUTR3D, Zhang et al., 2022).
+
+    Args:
+        channels: Channels of the queries.
+        grid: The head's grid; reference points stay in its range.
+        num_classes: Track classes.
+        num: Detect queries a frame.
+        z_range_m: Range of the reference points' height.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        grid: BEVGrid,
+        num_classes: int,
+        num: int,
+        z_range_m: Sequence[float] = (-5.0, 3.0),
+    ) -> None:
+        super().__init__()
+        self.num, self.num_classes = num, num_classes
+        low, high = grid.range_m[:2], grid.range_m[2:]
+        self.register_buffer('low', torch.tensor([*low, z_range_m[0]]), persistent=False)
+        self.register_buffer('high', torch.tensor([*high, z_range_m[1]]), persistent=False)
+        # spread evenly over the range
+        spread = torch.quasirandom.SobolEngine(3, scramble=True, seed=0).draw(num)
+        self.reference = nn.Parameter(torch.logit(spread, eps=1e-3))
+        self.content = nn.Parameter(torch.randn(num, channels))
+        self.register_buffer('rest', torch.tensor(DEFAULT_CODE), persistent=False)
+
+    def dense_forward(self, dense: Tensor) -> dict[str, Tensor]:
+        """Nothing here depends on the BEV."""
+        return {}
+
+    def points_m(self) -> Tensor:
+        """Reference points (N, 3), lidar frame."""
+        return self.low + (self.high - self.low) * self.reference.sigmoid()
+
+    def forward(self, dense: dict, tracks: TrackQueries) -> TrackQueries:
+        """Newborns (B, N), the same for every sample; arguments as in :class:`PeakQueries`."""
+        batch = len(tracks.ids)
+        points = self.points_m()
+        rest = self.rest.expand(self.num, -1)
+        code = torch.cat([points[:, :2], rest[:, 2:4], points[:, 2:], rest[:, 5:]], dim=1)
+        labels = torch.zeros(batch, self.num, dtype=torch.long, device=code.device)
+        content = self.content.expand(batch, -1, -1)
+        return newborn_queries(content, code.expand(batch, -1, -1), labels, tracks.memory.shape[-2])
+
+    def prior(self, dense: dict, code: Tensor) -> Tensor:
+        """Logits (B, Q, L) that the queries start from: every class is rare."""
+        return code.new_full((*code.shape[:2], self.num_classes), prior_bias(RARE))
+
+    @staticmethod
+    def classes(labels: Tensor, logits: Tensor) -> Tensor:
+        """Class (B, N) of the newborns after the decoder: the likeliest."""
+        return logits.argmax(-1)
+
+
+SOURCES = dict(peaks=PeakQueries, learned=LearnedQueries)

@@ -1,0 +1,105 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""The number of processes changes no result: evaluation bit for bit, training up to the order of sums."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+from nexusflow.datasets.samplers import NexusSceneSampler
+from nexusflow.models.track.carry import CarryRule
+
+SIZE = (32, 64)
+SCENE_LENGTHS = (2, 4, 3)
+
+
+def _enter(rank, world_size, folder, work):
+    """A process of a group: do the work, leave the result in a file."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=world_size
+    )
+    torch.save(work(), folder / f'{rank}.pth')
+    dist.destroy_process_group()
+
+
+def on_two_processes(folder, work):
+    """What ``work()`` gives in each of two processes that share a gloo group."""
+    mp.start_processes(_enter, (2, folder, work), nprocs=2, start_method='fork')
+    return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in range(2)]
+
+
+@pytest.fixture
+def model(small_model, monkeypatch):
+    """Without batch statistics (they differ by the number of clips a process sees) and without chance."""
+    model = small_model(seed=1)
+    monkeypatch.setattr(torch, 'randn_like', torch.zeros_like)
+    monkeypatch.setattr(torch, 'rand', lambda *shape, **kwargs: torch.zeros(*shape, **kwargs) + 0.5)
+    model.track_head.carry = CarryRule(drop_prob=0.0, insert_prob=1.0)
+    model.lifecycle.birth_score = model.lifecycle.keep_score = 0.0
+    return model.eval()
+
+
+def test_evaluation_is_the_same_bit_for_bit(model, clips, tmp_path):
+    data = clips(len(SCENE_LENGTHS), max(SCENE_LENGTHS), SIZE)
+    items = [(b, t) for b, length in enumerate(SCENE_LENGTHS) for t in range(length)]
+    dataset = SimpleNamespace(item_scenes=[f'clip{b}' for b, _ in items])
+
+    def evaluate():
+        results = {}
+        for index in NexusSceneSampler(dataset):
+            b, t = items[index]
+            images = data['inputs']['img'][b : b + 1, t : t + 1]
+            (sample,) = model.predict(dict(img=images), [[data['data_samples'][b][t]]])
+            tracks, lines = sample.pred_instances_3d, sample.pred_map
+            fields = (tracks.bboxes_3d.tensor, tracks.scores_3d, tracks.track_ids, lines.pts_m)
+            results[sample.token] = [field.clone() for field in fields]
+        return results
+
+    shares = on_two_processes(tmp_path, evaluate)
+    model.streams.clear()
+    expected = evaluate()
+    assert min(map(len, shares)) >= 4
+    assert sum(map(len, shares)) == len(expected) == len(items)
+    merged = shares[0] | shares[1]
+    for token, fields in expected.items():
+        assert len(fields[2]) > 0
+        assert all(map(torch.equal, fields, merged[token])), token
+
+
+@pytest.mark.parametrize('normalise', ['clip', 'frame'])
+def test_two_processes_with_a_clip_each_train_as_one_with_both(model, clips, tmp_path, normalise):
+    data = clips(2, 3, SIZE, [('map', 'track'), ('track',)])
+    few = data['data_samples'][1]
+    for sample in few:
+        sample.gt_instances_3d = sample.gt_instances_3d[:2]
+    model.track_head.loss_fn.normalise = normalise
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def train(which):
+        model.load_state_dict(start)
+        wrapped = DistributedDataParallel(model) if dist.is_initialized() else model
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+        log = []
+        for _ in range(3):
+            inputs = dict(img=data['inputs']['img'][which])
+            losses = wrapped(inputs, [data['data_samples'][b] for b in which], mode='loss')
+            loss = sum(value.sum() for name, value in losses.items() if 'loss' in name)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            log.append(loss.detach())
+        return dict(log=torch.stack(log), weights=dict(model.state_dict()))
+
+    shares = on_two_processes(tmp_path, lambda: train([dist.get_rank()]))
+    whole = train([0, 1])
+    mean = (shares[0]['log'] + shares[1]['log']) / 2
+    torch.testing.assert_close(mean, whole['log'], atol=0, rtol=1e-5)
+    moved = [(whole['weights'][name] - value).abs().max() for name, value in start.items()]
+    assert max(moved) > 0.01
+    for name, value in whole['weights'].items():
+        for share in shares:
+            torch.testing.assert_close(share['weights'][name], value, atol=1e-5, rtol=0, msg=name)

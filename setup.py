@@ -15,10 +15,13 @@ OPENMMLAB = [
     'mmcv>=2.0.0rc4,<2.2.0',
     'mmdet>=3.0.0,<3.4.0',
     'mmdet3d>=1.4.0,<1.5.0',
-    # Images are read and warped with cv2.
+    # Images are read and warped with cv2; scipy assigns predictions to objects.
     'opencv-python-headless',
+    'scipy',
 ]
-EVAL = ['nuscenes-devkit>=1.1.11', 'motmetrics>=1.4.0', 'pandas']
+# The official evaluation; OpenCV draws what raster metrics compare, scipy matches tracks.
+EVAL = ['nuscenes-devkit>=1.2.0', 'motmetrics>=1.4.0', 'pandas', 'opencv-python-headless', 'scipy']
+EXPORT = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript']
 WORLD = ['eclipse-sumo>=1.28', 'sumolib>=1.28', 'pyarrow', 'opencv-python-headless', 'tqdm']
 
 
@@ -63,7 +66,8 @@ setup(
         'mmdet3d': OPENMMLAB,
         'eval': EVAL,
         'world': WORLD,
-        'dev': ['interrogate', 'mypy', 'pytest', 'ruff'],
+        'export': EXPORT,
+        'dev': [*EXPORT, 'interrogate', 'mypy', 'pytest', 'ruff'],
     },
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,

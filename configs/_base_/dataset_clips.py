@@ -22,7 +22,7 @@ test_pipeline = [
     dict(type='NexusPackClip'),
 ]
 train_dataloader = dict(
-    batch_size=2,
+    batch_size=4,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),

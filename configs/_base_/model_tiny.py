@@ -2,7 +2,7 @@
 # Map and track from six small images, sized for two CPU cores. Trains from scratch.
 channels = 48
 bev_grid = dict(range_m=(-51.2, -51.2, 51.2, 51.2), cell_m=1.28)
-map_grid = dict(range_m=(-15.0, -30.0, 15.0, 30.0), cell_m=0.75)
+map_grid = dict(range_m=(-15.0, -30.0, 15.0, 30.0), cell_m=0.6)
 model = dict(
     type='NexusMapTrackDetector',
     data_preprocessor=dict(type='NexusDataPreprocessor'),
@@ -33,8 +33,20 @@ model = dict(
         max_cameras=1,
     ),
     temporal=dict(type='NexusTemporalFusion', channels=channels, grid=bev_grid, kernel_size=1),
+    near=dict(
+        type='NexusNearLevel',
+        in_channels=channels,
+        channels=channels,
+        far_grid=bev_grid,
+        grid=map_grid,
+    ),
     map_head=dict(
-        type='NexusMapHead', channels=channels, bev_grid=bev_grid, grid=map_grid, num_layers=1
+        type='NexusMapHead',
+        channels=channels,
+        bev_grid=map_grid,
+        grid=map_grid,
+        num_layers=1,
+        query_source='traced',
     ),
     track_head=dict(
         type='NexusTrackHead',

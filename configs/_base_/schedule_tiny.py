@@ -1,6 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-# One-cycle AdamW for a few hundred iterations on a CPU.
-max_iters = 500
+# One-cycle AdamW for a few hundred iterations on a CPU: single frames first, since the frames of a clip resemble each
+# other and teach less, then clips of two for the tracks.
+max_iters = 400
+clip_iters = 50
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.01),
@@ -8,6 +10,14 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=3e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False),
+]
+custom_hooks = [
+    dict(
+        type='NexusClipLengthHook',
+        lengths=(1, 2),
+        milestones=(max_iters - clip_iters,),
+        by_epoch=False,
+    )
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=10 * max_iters)
 val_cfg = dict(type='ValLoop')

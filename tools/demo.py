@@ -118,6 +118,7 @@ def method_stages(args: argparse.Namespace, name: str, work_dir: Path) -> list[S
         train += [
             f'train_cfg.max_iters={SMOKE_ITERS}',
             f'param_scheduler.0.total_steps={SMOKE_ITERS}',
+            f'custom_hooks.0.milestones=({SMOKE_ITERS // 2},)',
         ]
     test = [
         f'test_evaluator.0.out_file={work_dir}/map.json',

@@ -50,14 +50,14 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = [
-    dict(type='NexusMapMetric', ann_file=f'{data_root}/nexusflow_infos_{val_split}.pkl'),
-    dict(
-        type='NexusTrackMetric',
-        data_root=data_root,
-        version=version,
-        eval_set=val_split,
-        city_eval_sets=city_eval_sets,
-    ),
-]
-test_evaluator = val_evaluator
+map_metric = dict(type='NexusMapMetric', ann_file=f'{data_root}/nexusflow_infos_{val_split}.pkl')
+track_metric = dict(
+    type='NexusTrackMetric',
+    data_root=data_root,
+    version=version,
+    eval_set=val_split,
+    city_eval_sets=city_eval_sets,
+)
+val_evaluator = [map_metric, track_metric]
+# the end is judged by the official code, and beside a greedy tracker on the same detections
+test_evaluator = [map_metric, dict(track_metric, official=True, greedy=True)]

@@ -1,8 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 # One-cycle AdamW for a few hundred iterations on a CPU: single frames first, since the frames of a clip resemble each
 # other and teach less, then clips of two for the tracks.
-max_iters = 400
-clip_iters = 50
+max_iters = 340
+clip_iters = 40
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.01),

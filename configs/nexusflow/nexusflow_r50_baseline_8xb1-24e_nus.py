@@ -43,11 +43,12 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 # Queenstown and Holland Village are in Singapore too; cities of the official val split by splits.json
-val_evaluator = [
-    dict(type='NexusMapMetric', ann_file=f'{data_root}/{val_info}'),
-    dict(type='NexusTrackMetric', data_root=data_root, version='v1.0-trainval', eval_set='val'),
-]
-test_evaluator = val_evaluator
+map_metric = dict(type='NexusMapMetric', ann_file=f'{data_root}/{val_info}')
+track_metric = dict(
+    type='NexusTrackMetric', data_root=data_root, version='v1.0-trainval', eval_set='val'
+)
+val_evaluator = [map_metric, track_metric]
+test_evaluator = [map_metric, dict(track_metric, official=True, greedy=True)]
 # clips of three frames, then four, then all five
 custom_hooks = [dict(type='NexusClipLengthHook', lengths=(3, 4, 5), milestones=(8, 16))]
 default_hooks = dict(checkpoint=dict(by_epoch=True, interval=1))

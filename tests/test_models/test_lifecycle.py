@@ -172,3 +172,18 @@ def test_suppression_equals_the_loop(density):
         near = near | near.T | torch.eye(40, dtype=torch.bool)
         assert greedy_keep(near).tolist() == greedy_loop(near.tolist())
     assert greedy_keep(torch.zeros(0, 0, dtype=torch.bool)).tolist() == []
+
+
+def test_a_track_is_shown_once_it_was_seen_often_enough():
+    lifecycle = TrackLifecycle(
+        birth_score=0.4, keep_score=0.2, patience=3, duplicate_m=1.0, min_hits=3
+    )
+    tracks, shown, next_id = step(lifecycle, make_frame([(0, 0, 0.9, CAR)]))
+    assert (tracks.hits.tolist(), len(shown), next_id) == ([1], 0, 1)
+    # a frame without it counts for nothing
+    for score, hits, visible in ((0.1, 1, 0), (0.5, 2, 0), (0.5, 3, 1), (0.1, 3, 0), (0.5, 4, 1)):
+        frame = make_frame([], [(0, 0, score, CAR)], tracks)
+        frame.hits = torch.cat([tracks.hits, torch.zeros(1, dtype=torch.long)])
+        tracks, shown, _ = step(lifecycle, frame, next_id)
+        assert tracks.hits.tolist() == [hits]
+        assert len(shown) == visible

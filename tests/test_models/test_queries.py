@@ -30,6 +30,7 @@ def make_queries(size, first_id=0, channels=4):
         labels=ids % 7,
         scores=row / 100,
         missed=ids % 3,
+        hits=ids % 4,
         memory=row[:, None, None].expand(-1, MEMORY, channels).clone(),
         age=ids + 1,
     )

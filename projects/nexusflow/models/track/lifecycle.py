@@ -21,6 +21,7 @@ class TrackLifecycle:
         birth_score: A newborn query becomes a track from this score on.
         keep_score: A track scoring less counts as missed.
         patience: A track missed this many frames in a row ends.
+        min_hits: A track is shown once it has been seen in this many frames; what flickers never is.
         duplicate_m: A newborn within this distance of a better box of its class is no new track.
         max_tracks: Live tracks at most; the lowest scores end first. It bounds time and memory, whatever is seen.
         detection_score: Boxes from this score on are listed as detections.
@@ -30,6 +31,7 @@ class TrackLifecycle:
     birth_score: float = 0.25
     keep_score: float = 0.15
     patience: int = 3
+    min_hits: int = 1
     duplicate_m: float = 2.0
     max_tracks: int = 500
     detection_score: float = 0.05
@@ -51,14 +53,14 @@ class TrackLifecycle:
         """
         old = queries[queries.ids >= 0]
         seen = old.scores >= self.keep_score
-        old = replace(old, missed=torch.where(seen, 0, old.missed + 1))
+        old = replace(old, missed=torch.where(seen, 0, old.missed + 1), hits=old.hits + seen)
         born = self._births(queries[queries.ids == NEWBORN], old[seen])
         ids = torch.arange(next_id, next_id + len(born), device=born.ids.device)
-        tracks = concat([old, replace(born, ids=ids)])
+        tracks = concat([old, replace(born, ids=ids, hits=born.hits + 1)])
         tracks = tracks[tracks.missed < self.patience]
         if len(tracks) > self.max_tracks:
             tracks = tracks[tracks.scores.topk(self.max_tracks).indices.sort().values]
-        shown = tracks[tracks.missed == 0]
+        shown = tracks[(tracks.missed == 0) & (tracks.hits >= self.min_hits)]
         result = InstanceData(**boxes_of(shown), track_ids=shown.ids)
         return tracks, result, self._detections(queries), next_id + len(born)
 

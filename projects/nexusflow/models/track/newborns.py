@@ -31,6 +31,7 @@ def newborn_queries(
         labels=labels,
         scores=content.new_zeros(batch, number),
         missed=nothing,
+        hits=nothing,
         memory=content.new_zeros(batch, number, memory_slots, channels),
         age=nothing,
     )

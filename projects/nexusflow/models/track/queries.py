@@ -29,6 +29,7 @@ class TrackQueries:
         labels: (...) class.
         scores: (...) score of the last frame.
         missed: (...) frames since the score was last high enough.
+        hits: (...) frames in which the score was high enough.
         memory: (..., K, C) embeddings of the last K frames, the latest first; K = 0 without a memory bank.
         age: (...) how many embeddings were put into the memory.
     """
@@ -39,6 +40,7 @@ class TrackQueries:
     labels: Tensor
     scores: Tensor
     missed: Tensor
+    hits: Tensor
     memory: Tensor
     age: Tensor
 
@@ -70,6 +72,7 @@ class TrackQueries:
             labels=number,
             scores=real,
             missed=number,
+            hits=number,
             memory=torch.zeros(*shape, memory, channels, device=device),
             age=number,
         )

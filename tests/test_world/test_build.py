@@ -16,7 +16,7 @@ from nexusflow.world import build
 from nexusflow.world.build import PRESETS, WorldSpec, make_world, preset
 from nexusflow.world.parts import plan_parts
 from nexusflow.world.staging import RECORD_NAME, is_complete, staged_folder
-from nexusflow.world.workers import run_jobs
+from nexusflow.world.workers import WorkerPool
 
 REPO = Path(__file__).resolve().parents[2]
 NO_PROCESS = 2**22 + 1
@@ -44,9 +44,9 @@ def make_world_cli(*arguments):
 @pytest.fixture
 def quick(monkeypatch):
     """Replaces roads, traffic and pictures, so that only the making itself is tested."""
-    monkeypatch.setattr(build, '_build_parts', lambda jobs, workers, progress: jobs)
+    monkeypatch.setattr(build, '_build_parts', lambda jobs, pool, progress: jobs)
 
-    def write(root, parts, spec, seed, workers, progress):
+    def write(root, parts, spec, seed, pool, progress):
         (root / 'samples').mkdir()
         (root / 'samples' / 'picture').write_text(f'{spec.domain_gap} {seed}')
 
@@ -169,14 +169,33 @@ def _square(job):
 
 
 def test_jobs_run_in_processes_and_their_errors_arrive():
-    assert dict(run_jobs(_square, [3, 4, 5], 1)) == {0: 9, 1: 16, 2: 25}
-    with pytest.raises(ValueError, match='job 1'):
-        list(run_jobs(_raise, [1, 1], 2))
+    with WorkerPool(1) as pool:
+        assert dict(pool.run(_square, [3, 4, 5])) == {0: 9, 1: 16, 2: 25}
+    with WorkerPool(2) as pool:
+        assert dict(pool.run(_square, [3, 4, 5])) == {0: 9, 1: 16, 2: 25}
+        with pytest.raises(ValueError, match='job 1'):
+            list(pool.run(_raise, [1, 1]))
+
+
+def test_workers_do_not_run_the_script_again(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'import math\n'
+        'from nexusflow.world.workers import WorkerPool\n'
+        "print('once')\n"
+        'with WorkerPool(2) as pool:\n'
+        '    print(sorted(pool.run(math.sqrt, [4.0, 9.0])))\n'
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(REPO / 'projects')}
+    run = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True
+    )
+    assert run.stdout == 'once\n[(0, 2.0), (1, 3.0)]\n', run.stderr
 
 
 def test_killed_worker_is_reported():
-    with pytest.raises(RuntimeError, match='killed .*--workers'):
-        list(run_jobs(_die, [1, 2], 2))
+    with WorkerPool(2) as pool, pytest.raises(RuntimeError, match='killed .*--workers'):
+        list(pool.run(_die, [1, 2]))
 
 
 @pytest.mark.parametrize(

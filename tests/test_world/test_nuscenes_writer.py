@@ -13,7 +13,13 @@ from nexusflow.world.camera import LIDAR2EGO, nuscenes_like_rig
 from nexusflow.world.nuscenes_map_writer import canvas_edge_m, drivable_area, map_expansion
 from nexusflow.world.nuscenes_scene import Channel, Seen, link, scene_tables
 from nexusflow.world.nuscenes_schema import TABLES, attribute_name, visibility_token
-from nexusflow.world.nuscenes_writer import channels_of, splits, write_scene, write_tables
+from nexusflow.world.nuscenes_writer import (
+    channels_of,
+    splits,
+    write_map,
+    write_scene,
+    write_tables,
+)
 from nexusflow.world.render import RenderedFrame
 from nexusflow.world.scene import CityMap, RoadSegment, SceneLog, Track
 from nexusflow.world.tokens import matrix_quaternion, token, yaw_quaternion
@@ -223,6 +229,7 @@ def hand_made(tmp_path_factory):
     scene = make_scene([make_track('a'), make_track('hidden'), make_track('b', start=(0, 9.0))])
     rows = write_scene(root, scene, RIG, GreyRenderer(scene))
     write_tables(root, RIG, [make_city()], [scene], [rows])
+    write_map(root, make_city())
     return root, scene
 
 

@@ -54,7 +54,10 @@ def test_hidden_is_what_lies_wholly_behind_a_building():
     size = np.array([[4, 2, 2], [4, 2, 80], [4, 2, 2], [10, 20, 20], [4, 2, 2]], dtype=float)
     axes = np.tile(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), (5, 1, 1))
     solid = np.array([False, False, False, True, False])
-    hidden = surely_hidden(bottom, axes, size, solid, 0.2)
+    one = np.zeros(5, dtype=int)
+    hidden = surely_hidden(bottom, axes, size, solid, one, 0.2)
     # Behind; a tower higher than the building; beside; the building; before it.
     assert hidden.tolist() == [True, False, False, False, False]
-    assert not surely_hidden(bottom, axes, size, np.zeros(5, dtype=bool), 0.2).any()
+    assert not surely_hidden(bottom, axes, size, np.zeros(5, dtype=bool), one, 0.2).any()
+    apart = np.array([0, 0, 0, 1, 0])
+    assert not surely_hidden(bottom, axes, size, solid, apart, 0.2).any(), 'another camera'

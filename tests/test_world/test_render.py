@@ -7,7 +7,7 @@ import pytest
 from shapely.geometry import LineString, Polygon, box
 
 from nexusflow.world.camera import CHANNELS, nuscenes_like_rig, project
-from nexusflow.world.drawing import Window
+from nexusflow.world.drawing import Window, footprints
 from nexusflow.world.ground import paint_surfaces
 from nexusflow.world.ground_plan import Surface, plan_ground
 from nexusflow.world.render import SceneRenderer
@@ -289,11 +289,17 @@ def test_nothing_grows_on_roads_and_walkways(location):
     clear[:, :40] = 1
     props = place_scenery(surface, window, clear, style, seed=5)
     paved = box(-90, -10, 90, 10)
-    buildings = [Polygon(p.footprint()) for p in props if p.solid]
+    outlines = footprints(
+        np.array([p.xy_m for p in props]),
+        np.array([p.yaw_rad for p in props]),
+        np.array([p.size_lwh_m[:2] for p in props]),
+    )
+    ground = [Polygon(outline) for outline in outlines]
+    buildings = [area for area, p in zip(ground, props, strict=True) if p.solid]
     assert len(buildings) > 5
     assert len(props) > len(buildings)
-    for prop in props:
-        assert Polygon(prop.footprint()).intersection(paved).area < 0.05 or not prop.solid
+    for prop, area in zip(props, ground, strict=True):
+        assert area.intersection(paved).area < 0.05 or not prop.solid
         assert abs(prop.xy_m[1]) > 10
         assert prop.xy_m[0] > window.x_m + 20
     for i, a in enumerate(buildings):

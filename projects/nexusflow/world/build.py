@@ -1,9 +1,9 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Makes a whole world: road networks and traffic, then pictures, then tables.
 
-Both steps run over a pool of processes, first a job per road network (or log), then a job per
-scene. A job's result depends on the recipe and the seed only, and results are put in the order of
-the jobs, so the bytes do not depend on the number of workers.
+Both steps run over a pool of processes, first a job per road network (or log), then a job per map
+and per scene. A job's result depends on the recipe and the seed only, and results are put in the
+order of the jobs, so the bytes do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -19,18 +19,24 @@ from tqdm import tqdm
 
 from nexusflow.world.camera import nuscenes_like_rig
 from nexusflow.world.nuscenes_schema import Tables
-from nexusflow.world.nuscenes_writer import write_scene, write_tables
+from nexusflow.world.nuscenes_writer import write_map, write_scene, write_tables
 from nexusflow.world.parts import Part, PartJob, build_part, merge_maps, plan_parts
 from nexusflow.world.render import SceneRenderer
 from nexusflow.world.scene import CityMap, SceneLog
 from nexusflow.world.spec import PRESETS, WorldSpec, preset
 from nexusflow.world.staging import RECORD_NAME, is_complete, staged_folder, write_json
 from nexusflow.world.styles import style_for
-from nexusflow.world.workers import run_jobs
+from nexusflow.world.workers import WorkerPool
 
 __all__ = ['PRESETS', 'WorldSpec', 'make_world', 'preset']
 
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'shapely', 'eclipse-sumo')
+
+
+@dataclass(frozen=True)
+class _MapJob:
+    root: Path
+    city_map: CityMap
 
 
 @dataclass(frozen=True)
@@ -76,42 +82,53 @@ def make_world(
     if is_complete(out, record, overwrite):
         return False
     jobs = plan_parts(spec, seed)
-    with staged_folder(out) as root:
-        parts = _build_parts(jobs, workers, progress)
-        _write(root, parts, spec, seed, workers, progress)
+    with staged_folder(out) as root, WorkerPool(workers) as pool:
+        parts = _build_parts(jobs, pool, progress)
+        _write(root, parts, spec, seed, pool, progress)
         write_json(root / RECORD_NAME, record)
     return True
 
 
-def _build_parts(jobs: Sequence[PartJob], workers: int, progress: bool) -> list[Part]:
+def _build_parts(jobs: Sequence[PartJob], pool: WorkerPool, progress: bool) -> list[Part]:
     parts: dict[int, Part] = {}
     with tqdm(total=len(jobs), desc='roads and traffic', disable=not progress) as bar:
-        for index, part in run_jobs(build_part, jobs, workers):
+        for index, part in pool.run(build_part, jobs):
             parts[index] = part
             bar.update()
     return [parts[i] for i in range(len(jobs))]
 
 
 def _write(
-    root: Path, parts: Sequence[Part], spec: WorldSpec, seed: int, workers: int, progress: bool
+    root: Path,
+    parts: Sequence[Part],
+    spec: WorldSpec,
+    seed: int,
+    pool: WorkerPool,
+    progress: bool,
 ) -> None:
-    jobs = [
+    maps = merge_maps([part.city_map for part in parts])
+    drives = [
         _SceneJob(root, part.city_map, scene, spec, seed) for part in parts for scene in part.scenes
     ]
-    jobs.sort(key=lambda job: job.scene.name)
-    scenes = [job.scene for job in jobs]
+    drives.sort(key=lambda job: job.scene.name)
+    jobs: list[_MapJob | _SceneJob] = [*(_MapJob(root, city) for city in maps), *drives]
+    scenes = [job.scene for job in drives]
     rows: dict[int, Tables] = {}
     total = sum(len(scene.timestamps_us) for scene in scenes)
     with tqdm(total=total, desc='six-camera samples', unit='', disable=not progress) as bar:
-        for index, tables in run_jobs(_render_scene, jobs, workers):
-            rows[index] = tables
-            bar.update(len(scenes[index].timestamps_us))
+        for index, tables in pool.run(_work, jobs):
+            if tables:
+                rows[index] = tables
+                bar.update(len(tables['sample']))
     rig = nuscenes_like_rig(spec.image_size_wh)
-    maps = merge_maps([part.city_map for part in parts])
-    write_tables(root, rig, maps, scenes, [rows[i] for i in range(len(jobs))])
+    write_tables(root, rig, maps, scenes, [rows[index] for index in sorted(rows)])
 
 
-def _render_scene(job: _SceneJob) -> Tables:
+def _work(job: _MapJob | _SceneJob) -> Tables:
+    """Writes the files of a map, or the pictures of a scene, whose rows it gives."""
+    if isinstance(job, _MapJob):
+        write_map(job.root, job.city_map)
+        return {}
     rig = nuscenes_like_rig(job.spec.image_size_wh)
     style = style_for(job.scene.location, job.spec.domain_gap)
     renderer = SceneRenderer(job.city_map, job.scene, rig, style, job.seed)

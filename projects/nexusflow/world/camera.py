@@ -9,7 +9,7 @@ Camera axes (OpenCV): x right, y down, z forward.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -36,9 +36,11 @@ _MOUNTS: Final = (
 CHANNELS: Final[tuple[str, ...]] = tuple(mount[0] for mount in _MOUNTS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Camera:
     """A pinhole camera fixed to the ego vehicle.
+
+    A camera equals itself only, so that what is derived from it can be kept (``lru_cache``).
 
     Attributes:
         channel: nuScenes channel name, e.g. ``'CAM_FRONT'``.
@@ -67,6 +69,7 @@ class Camera:
 CameraRig = tuple[Camera, ...]
 
 
+@lru_cache(maxsize=4)
 def nuscenes_like_rig(image_size_wh: tuple[int, int]) -> CameraRig:
     """The six cameras, for images of one size.
 

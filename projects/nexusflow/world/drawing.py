@@ -35,6 +35,24 @@ def fill_convex(image: UInt8Image, outlines: Sequence[NDArray[np.int32]], value:
         cv2.fillConvexPoly(image, points, (value,), cv2.LINE_8, SHIFT)
 
 
+def footprints(xy_m: NDArrayFloat, yaw_rad: NDArrayFloat, size_m: NDArrayFloat) -> NDArrayFloat:
+    """Corners of rectangles on the ground, counter-clockwise from the front left.
+
+    Args:
+        xy_m: (N, 2) middles.
+        yaw_rad: (N,) directions of the lengths.
+        size_m: (N, 2) lengths and widths; or (2,) for all.
+
+    Returns:
+        (N, 4, 2)
+    """
+    half = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]])
+    x, y = np.moveaxis(half * size_m.reshape(-1, 1, 2), 2, 0)
+    cos, sin = np.cos(yaw_rad)[:, None], np.sin(yaw_rad)[:, None]
+    corners = np.stack([cos * x - sin * y, sin * x + cos * y], axis=2)
+    return np.asarray(corners + xy_m[:, None])
+
+
 @dataclass(frozen=True)
 class Window:
     """An axis-aligned part of the ground and the raster that shows it: row 0 is the lowest y.

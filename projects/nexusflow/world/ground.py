@@ -7,6 +7,8 @@ colours come from a table.
 
 from __future__ import annotations
 
+from typing import Final
+
 import cv2
 import numpy as np
 
@@ -21,6 +23,10 @@ _EDGE_LINE_M = 0.2
 _PAVEMENT_M = 2.5
 _EDGE_LINE_INSET_M = 0.45
 _TILE_PX = 256
+#: Mean of the stains, grey levels.
+_STAINS = 8.0
+#: Added to the class of what lies in shadow.
+SHADED: Final = 16
 
 
 def paint_surfaces(plan: GroundPlan, window: Window, joint_m: float = 0.0) -> UInt8Image:
@@ -56,45 +62,58 @@ def paint_surfaces(plan: GroundPlan, window: Window, joint_m: float = 0.0) -> UI
 
 
 def colorize(
-    surface: UInt8Image, window: Window, style: CityStyle, rng: np.random.Generator
+    surface: UInt8Image,
+    style: CityStyle,
+    rng: np.random.Generator,
+    halved: bool,
 ) -> UInt8Image:
     """Gives classes their colours, grain and stains.
 
     Args:
-        surface: (H, W) ``Surface`` of each pixel.
-        window: Its window.
+        surface: (H, W) ``Surface`` of each pixel, with ``SHADED`` added in shadows; even sides.
         style: The city's look.
         rng: Source of the grain.
+        halved: Whether the picture has half as many rows and columns; else edges are softened only, since the
+            picture is going to be magnified.
 
     Returns:
-        (H, W, 3) BGR picture.
+        (H, W, 4) or (H / 2, W / 2, 4) BGR picture; the fourth channel is 255.
     """
-    table = np.zeros((1, 256, 3), np.uint8)
-    table[0, : len(Surface)] = np.clip(np.round(_palette(style)), 0, 255).astype(np.uint8)
-    picture = cv2.LUT(cv2.cvtColor(surface, cv2.COLOR_GRAY2BGR), table)
-    amplitude = np.zeros(256, np.uint8)
-    grain = {s: style.asphalt_grain for s in Surface}
-    grain[Surface.VEGETATION] = style.vegetation_grain
-    amplitude[: len(Surface)] = [int(round(4 * grain[s])) for s in Surface]
-    noise = np.abs(rng.normal(0.0, 42.0, (_TILE_PX, _TILE_PX)))
-    noise = np.clip(noise, 0, 127).astype(np.uint8)
-    repeats = (window.rows // _TILE_PX + 1, window.columns // _TILE_PX + 1)
-    tiled = cv2.repeat(noise, *repeats)[: window.rows, : window.columns]
-    grain_px = cv2.multiply(tiled, cv2.LUT(surface, amplitude), scale=1 / 168.0)
-    stains = rng.normal(0.0, 1.0, (max(window.rows // 64, 2), max(window.columns // 64, 2)))
-    stains = np.clip(8.0 + 6.0 * stains, 0, 40).astype(np.uint8)
-    size = (window.columns, window.rows)
-    darker = cv2.add(grain_px, cv2.resize(stains, size, interpolation=cv2.INTER_LINEAR))
-    return np.asarray(cv2.subtract(picture, cv2.cvtColor(darker, cv2.COLOR_GRAY2BGR)), np.uint8)
+    colors, grain = _palette(style)
+    planes = [cv2.LUT(surface, table) for table in colors.T]
+    opaque = cv2.merge([*planes, np.full_like(surface, 255)])
+    picture = _smoothed(np.asarray(opaque, np.uint8), halved)
+    noise = np.abs(rng.standard_normal((_TILE_PX, _TILE_PX), dtype=np.float32)) * 42.0
+    noise = np.pad(np.minimum(noise, 127.0).astype(np.uint8), 8, mode='wrap')
+    frame = slice(4, -4) if halved else slice(8, -8)
+    tile = _smoothed(noise, halved)[frame, frame]
+    rows, columns = picture.shape[:2]
+    tiled = cv2.repeat(tile, rows // len(tile) + 1, columns // len(tile) + 1)[:rows, :columns]
+    step = 2 if halved else 1
+    amplitude = cv2.LUT(np.ascontiguousarray(surface[::step, ::step]), grain)
+    stains = rng.normal(0.0, 1.0, [max(n // 64, 2) for n in surface.shape])
+    stains = np.clip(_STAINS + 6.0 * stains, 0, 40).astype(np.uint8)
+    darker = cv2.resize(stains, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    darker = cv2.add(darker, cv2.multiply(tiled, amplitude, scale=1 / 168.0))
+    gray = cv2.merge([darker, darker, darker, np.zeros_like(darker)])
+    return np.asarray(cv2.subtract(picture, gray, dst=picture), np.uint8)
 
 
-def _palette(style: CityStyle) -> NDArrayFloat:
+def _smoothed(picture: UInt8Image, halved: bool) -> UInt8Image:
+    """A picture without steps on slanted edges."""
+    if halved:
+        return np.asarray(cv2.pyrDown(picture), np.uint8)
+    return np.asarray(cv2.GaussianBlur(picture, (3, 3), 0.7), np.uint8)
+
+
+def _palette(style: CityStyle) -> tuple[UInt8Image, UInt8Image]:
+    """Tables by class: (256, 3) colours and (256,) amplitudes of the grain."""
     worn = 1.0 - style.paint_wear
 
     def paint(color: NDArrayFloat, opacity: float = 1.0) -> NDArrayFloat:
         return style.asphalt + worn * opacity * (color - style.asphalt)
 
-    colors = {
+    known = {
         Surface.VEGETATION: style.vegetation,
         Surface.PAVEMENT: style.pavement,
         Surface.JOINT: style.pavement_joint,
@@ -107,8 +126,17 @@ def _palette(style: CityStyle) -> NDArrayFloat:
         Surface.STRIPE: paint(style.crossing_paint, style.stripe_opacity),
         Surface.BORDER: paint(style.crossing_paint, style.border_opacity),
     }
-    # Grain and stains only darken: start a little brighter.
-    return np.array([colors[s] for s in Surface]) + 10.0
+    colors, grain = np.zeros((256, 3)), np.zeros(256)
+    dark = 1.0 - 0.6 * style.sun_strength
+    for surface, color in known.items():
+        rough = surface is Surface.VEGETATION
+        light = 4.0 * (style.vegetation_grain if rough else style.asphalt_grain)
+        # Grain and stains only darken: start a little brighter. Stains are the same in shadow and light.
+        colors[surface] = color + 10.0
+        colors[surface | SHADED] = dark * (color + 10.0 - _STAINS) + _STAINS
+        grain[surface], grain[surface | SHADED] = light, dark * light
+    tables = (np.clip(np.round(table), 0, 255).astype(np.uint8) for table in (colors, grain))
+    return next(tables), next(tables)
 
 
 def _fill(image: UInt8Image, rings: list[NDArrayFloat], window: Window, value: int) -> None:

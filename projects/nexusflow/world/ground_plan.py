@@ -80,9 +80,9 @@ def plan_ground(
     for crossing in crossings:
         stripes, borders = crossing_paint(crossing, style, points, directions)
         if style.stripe_opacity > 0.05:
-            paint.extend((Surface.STRIPE, outline[None]) for outline in stripes)
+            paint.extend((Surface.STRIPE, outlines) for outlines in stripes)
         if style.border_opacity > 0.05:
-            paint.extend((Surface.BORDER, outline[None]) for outline in borders)
+            paint.extend((Surface.BORDER, outlines) for outlines in borders)
     return GroundPlan(
         tuple(_rings(w) for w in walkways),
         tuple((_rings(r.polygon), r.is_intersection) for r in roads),
@@ -108,14 +108,14 @@ def _near(
 
 
 def _rings(polygon: Polygon) -> list[NDArrayFloat]:
-    return [np.asarray(r.coords)[:, :2] for r in (polygon.exterior, *polygon.interiors)]
+    return [shapely.get_coordinates(r) for r in (polygon.exterior, *polygon.interiors)]
 
 
 def _lane_directions(lanes: Iterable[LineString]) -> tuple[NDArrayFloat, NDArrayFloat]:
     """Midpoints and unit directions of the segments of the lanes' centre lines."""
     points, directions = [np.empty((0, 2))], [np.empty((0, 2))]
     for lane in lanes:
-        xy = np.asarray(lane.coords)[:, :2]
+        xy = shapely.get_coordinates(lane)
         step = np.diff(xy, axis=0)
         length = np.linalg.norm(step, axis=1, keepdims=True)
         points.append((xy[1:] + xy[:-1]) / 2)

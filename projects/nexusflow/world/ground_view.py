@@ -1,18 +1,20 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """The ground as a camera sees it: the pictures from above warped by the homography of the plane z = 0.
 
-The rig is fixed to the ego and the world is flat, so which rows show ground, at which distance, and at which level of
-detail is found once per camera; per frame only a 3 x 3 matrix changes.
+The rig is fixed to the ego and the world is flat: where on the ground a pixel looks, in the ego frame, is found once
+per camera; per frame the ego's pose moves these places into the pictures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from nexusflow.world.camera import Camera
 from nexusflow.world.drawing import UInt8Image, Window
@@ -24,6 +26,8 @@ FAR_GROUND_M = 320.0
 _SHARPNESS = 1.3
 #: Rows with less fog are left alone.
 _LEAST_FOG = 0.06
+#: Second map of ``cv2.remap`` when the first one has both coordinates.
+_NO_MAP = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,32 @@ class GroundLevel:
 
 @dataclass(frozen=True)
 class _Band:
-    """Rows of an image that share a level of detail."""
+    """Rows of a canvas that share a level of detail."""
 
     first: int
     last: int
     level: int
 
 
+@dataclass(frozen=True)
+class _Sight:
+    """Where on the ground the pixels of a canvas look.
+
+    Attributes:
+        first_row: First row that shows ground across its whole width.
+        ground_m: (rows from there on, columns, 2) places of the pixels' centres, ego frame.
+        forward_m: (rows from there on,) depth of the ground along the optical axis.
+        far_m: (rows from there on,) its largest distance.
+    """
+
+    first_row: int
+    ground_m: NDArray[np.float32]
+    forward_m: NDArrayFloat
+    far_m: NDArrayFloat
+
+
 class GroundView:
-    """Draws the ground into the images of one camera.
+    """Draws the ground onto the canvases of one camera.
 
     Args:
         camera: The camera.
@@ -69,24 +90,21 @@ class GroundView:
         fog_m: float,
         fog_color: NDArrayFloat,
     ) -> None:
-        self._camera = camera
         self._levels = levels
-        self._pixel_to_image = _canvas_to_image(supersampling)
-        rows = camera.height * supersampling
-        forward_m, far_m = _row_distances(camera, supersampling)
-        visible = np.flatnonzero(far_m < FAR_GROUND_M)
-        self.first_row = int(visible[0]) if len(visible) else rows
+        self._sight = sight = _sight(camera, supersampling)
+        self.first_row = sight.first_row
         focal = camera.cam2img[0, 0] * supersampling
-        self._bands = _split_rows(
-            forward_m, far_m, self.first_row, focal, camera.cam2ego[2, 3], levels
+        self._bands = _split_rows(sight, focal, camera.cam2ego[2, 3], levels)
+        fog = 1.0 - np.exp(-sight.forward_m / fog_m)
+        fog = fog[fog > _LEAST_FOG][:, None, None]
+        # The fourth channel is kept: all of it, and nothing added.
+        clear = np.concatenate([np.repeat(1.0 - fog, 3, axis=2), np.ones_like(fog)], axis=2)
+        haze = np.concatenate([fog * fog_color, np.zeros_like(fog)], axis=2)
+        columns = camera.width * supersampling
+        self._clear, self._haze = (
+            np.repeat(np.round(part).astype(np.uint8), columns, axis=1)
+            for part in (255.0 * clear, haze)
         )
-        fog = 1.0 - np.exp(-forward_m[self.first_row :] / fog_m)
-        # blendLinear wants a weight for each pixel of both pictures.
-        weight = np.repeat(fog[fog > _LEAST_FOG, None], camera.width * supersampling, axis=1)
-        self._fog_weight = weight.astype(np.float32)
-        self._clear_weight = (1.0 - weight).astype(np.float32)
-        self._fog = np.empty((*weight.shape, 4), np.uint8)
-        self._fog[:] = np.append(np.round(fog_color), 255.0)
 
     def draw(self, canvas: UInt8Image, ego2global: NDArrayFloat) -> None:
         """Draws the ground.
@@ -95,30 +113,24 @@ class GroundView:
             canvas: (H, W, 4) picture to draw into; the fourth channel becomes 255.
             ego2global: (3, 3) planar pose of the ego, metres.
         """
-        ground_to_image = self._camera.cam2img @ self._camera.ego2cam[:3, [0, 1, 3]]
-        canvas_to_global = ego2global @ np.linalg.inv(ground_to_image) @ self._pixel_to_image
+        ground = canvas[self.first_row :]
         for band in self._bands:
             level = self._levels[band.level]
-            matrix = _global_to_picture(level.window) @ canvas_to_global @ _shift_rows(band.first)
-            target = canvas[band.first : band.last]
+            matrix = (_global_to_picture(level.window) @ ego2global)[:2]
+            places = cv2.transform(self._sight.ground_m[band.first : band.last], matrix)
             # Written in place: the rows of the canvas are contiguous.
-            cv2.warpPerspective(
+            cv2.remap(
                 level.picture,
-                matrix,
-                (canvas.shape[1], band.last - band.first),
-                dst=target,
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                places,
+                _NO_MAP,
+                cv2.INTER_LINEAR,
+                dst=ground[band.first : band.last],
                 borderMode=cv2.BORDER_REPLICATE,
             )
-        if len(self._fog):
-            rows = canvas[self.first_row : self.first_row + len(self._fog)]
-            rows[:] = cv2.blendLinear(rows, self._fog, self._clear_weight, self._fog_weight)
-
-
-def _canvas_to_image(supersampling: int) -> NDArrayFloat:
-    """Canvas index (integer at pixel centres) to image pixels (integer at pixel borders)."""
-    s = 1.0 / supersampling
-    return np.array([[s, 0.0, s / 2], [0.0, s, s / 2], [0.0, 0.0, 1.0]])
+        if len(self._haze):
+            rows = ground[: len(self._haze)]
+            cv2.multiply(rows, self._clear, dst=rows, scale=1 / 255)
+            cv2.add(rows, self._haze, dst=rows)
 
 
 def _global_to_picture(window: Window) -> NDArrayFloat:
@@ -128,16 +140,27 @@ def _global_to_picture(window: Window) -> NDArrayFloat:
     )
 
 
-def _shift_rows(first: int) -> NDArrayFloat:
-    return np.array([[1.0, 0.0, 0.0], [0.0, 1.0, first], [0.0, 0.0, 1.0]])
+@lru_cache(maxsize=12)
+def _sight(camera: Camera, supersampling: int) -> _Sight:
+    """Where a camera's pixels look; the same in every scene."""
+    columns = (np.arange(camera.width * supersampling) + 0.5) / supersampling
+    rows = (np.arange(camera.height * supersampling) + 0.5) / supersampling
+    forward, far = _row_distances(camera, rows)
+    visible = np.flatnonzero(far < FAR_GROUND_M)
+    first = int(visible[0]) if len(visible) else len(rows)
+    v, u = np.meshgrid(rows[first:], columns, indexing='ij')
+    pixels = np.stack([u, v, np.ones_like(u)], axis=-1)
+    ground_to_image = camera.cam2img @ camera.ego2cam[:3, [0, 1, 3]]
+    ground = pixels @ np.linalg.inv(ground_to_image).T
+    ground = (ground[..., :2] / ground[..., 2:]).astype(np.float32)
+    return _Sight(first, ground, forward[first:], far[first:])
 
 
-def _row_distances(camera: Camera, supersampling: int) -> tuple[NDArrayFloat, NDArrayFloat]:
+def _row_distances(camera: Camera, rows: NDArrayFloat) -> tuple[NDArrayFloat, NDArrayFloat]:
     """Depth of the ground along the optical axis, and its largest distance, for each canvas row.
 
     Both are infinite for rows that do not show ground across their whole width.
     """
-    rows = (np.arange(camera.height * supersampling) + 0.5) / supersampling
     columns = np.array([0.0, camera.width / 2, camera.width])
     v, u = np.meshgrid(rows, columns, indexing='ij')
     rays_cam = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(camera.cam2img).T
@@ -149,23 +172,14 @@ def _row_distances(camera: Camera, supersampling: int) -> tuple[NDArrayFloat, ND
 
 
 def _split_rows(
-    forward_m: NDArrayFloat,
-    far_m: NDArrayFloat,
-    first_row: int,
-    focal_px: float,
-    height_m: float,
-    levels: Sequence[GroundLevel],
+    sight: _Sight, focal_px: float, height_m: float, levels: Sequence[GroundLevel]
 ) -> list[_Band]:
     """Level of detail by the geometric mean of a pixel's width and length on the ground."""
-    choice = np.zeros(len(forward_m), dtype=int)
-    for row in range(first_row, len(forward_m)):
-        footprint = forward_m[row] ** 1.5 / focal_px / np.sqrt(height_m)
-        for index, level in enumerate(levels):
-            fits = level.window.resolution_m <= footprint / _SHARPNESS * 1.4142
-            if index and fits and far_m[row] > 0:
-                choice[row] = index
-        while far_m[row] > levels[choice[row]].reach_m and choice[row] + 1 < len(levels):
-            choice[row] += 1
-    cuts = [first_row, *(np.flatnonzero(np.diff(choice[first_row:])) + first_row + 1)]
-    cuts.append(len(forward_m))
-    return [_Band(int(a), int(b), int(choice[a])) for a, b in pairwise(cuts) if b > a]
+    footprint = sight.forward_m**1.5 / focal_px / np.sqrt(height_m)
+    choice = np.zeros(len(footprint), dtype=np.int64)
+    for index, level in enumerate(levels):
+        fits = level.window.resolution_m <= footprint / _SHARPNESS * 1.4142
+        too_far = sight.far_m > levels[max(index - 1, 0)].reach_m
+        choice[fits | (too_far & (choice == index - 1))] = index
+    cuts = [0, *(np.flatnonzero(np.diff(choice)) + 1).tolist(), len(choice)]
+    return [_Band(a, b, int(choice[a])) for a, b in pairwise(cuts) if b > a]

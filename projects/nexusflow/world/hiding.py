@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nexusflow.world.scene import NDArrayFloat
+from nexusflow.world.scene import NDArrayFloat, NDArrayInt
 
 _SIGNS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]])
 
@@ -16,15 +16,17 @@ def surely_hidden(
     axes: NDArrayFloat,
     size_lwh_m: NDArrayFloat,
     solid: NDArray[np.bool_],
+    view: NDArrayInt,
     near_m: float,
 ) -> NDArray[np.bool_]:
-    """Finds boxes whose whole outline lies in that of one solid box painted later.
+    """Finds boxes whose whole outline lies in that of one solid box painted later for the same camera.
 
     Args:
         bottom_m: (N, 3) centres of the undersides, camera frame (y down), in painting order.
         axes: (N, 3, 3) rows are the boxes' length, width and height directions, camera frame.
         size_lwh_m: (N, 3) sizes.
         solid: (N,) whether the box is filled, standing on the ground and higher than the camera.
+        view: (N,) camera for which the box is painted.
         near_m: Boxes that come nearer than this, along the optical axis, neither hide nor are hidden.
 
     Returns:
@@ -39,7 +41,9 @@ def surely_hidden(
     slope = corners[..., :2] / np.maximum(depth, near_m)[..., None]
     left, right = slope[..., 0].min(axis=1), slope[..., 0].max(axis=1)
     top, lowest_top = slope[..., 1].min(axis=1), slope[:, 4:, 1].max(axis=1)
-    covers = (left <= left[:, None]) & (right >= right[:, None]) & (lowest_top <= top[:, None])
-    covers &= solid & safe
-    later = np.triu(np.ones((len(left), len(left)), dtype=bool), 1)
-    return np.asarray((covers & later).any(axis=1) & safe)
+    # Columns of the comparisons are the boxes that may hide others.
+    cover = np.flatnonzero(solid & safe)
+    covered = (left[:, None] >= left[cover]) & (right[:, None] <= right[cover])
+    covered &= (top[:, None] >= lowest_top[cover]) & (view[:, None] == view[cover])
+    covered &= np.arange(len(left))[:, None] < cover
+    return np.asarray(covered.any(axis=1) & safe)

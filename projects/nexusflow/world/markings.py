@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
-from shapely.geometry import LineString, MultiPolygon, Polygon
+import shapely
+from shapely.geometry import LineString, Polygon
 
 from nexusflow.world.scene import NDArrayFloat
 from nexusflow.world.styles import CityStyle
@@ -37,7 +39,7 @@ def line_quads(
         >>> line_quads(LineString([(0, 0), (10, 0)]), 0.2, np.array([3, 2])).shape
         (2, 4, 2)
     """
-    xy = np.asarray(line.coords)[:, :2]
+    xy = shapely.get_coordinates(line)
     steps = np.hypot(*np.diff(xy, axis=0).T)
     xy = xy[np.concatenate([[True], steps > 1e-6])]
     if len(xy) < 2:
@@ -92,10 +94,13 @@ def crossing_paint(
         lane_directions: (M, 2) unit directions of the lanes there.
 
     Returns:
-        stripes: (P, 2) outlines, metres.
-        borders: (P, 2) outlines, metres.
+        stripes: Groups of (N, P, 2) convex outlines, metres.
+        borders: The same.
     """
-    corners = np.asarray(crossing.minimum_rotated_rectangle.exterior.coords)[:4, :2]
+    outline = shapely.get_coordinates(crossing)
+    origin = outline[0]
+    # OpenCV's precision is single: the outline is moved to where that is enough.
+    corners = origin + cv2.boxPoints(cv2.minAreaRect((outline - origin).astype(np.float32)))
     edges = corners[[1, 2]] - corners[[0, 1]]
     lengths = np.linalg.norm(edges, axis=1)
     if lengths.min() < 1e-3:
@@ -110,14 +115,9 @@ def crossing_paint(
     center = corners.mean(axis=0)
     # Stripes stop short of the border lines.
     stripe_m = traffic_m - 1.2 * _BORDER_M
-    stripes = [
-        _rectangle(center + walk * shift, walk * width, traffic * stripe_m) for shift in shifts
-    ]
-    edge = (traffic_m - _BORDER_M) / 2
-    borders = [
-        _rectangle(center + traffic * side * edge, walk * walk_m, traffic * _BORDER_M)
-        for side in (-1.0, 1.0)
-    ]
+    stripes = _rectangles(center + shifts[:, None] * walk, walk * width, traffic * stripe_m)
+    edge = np.array([[-0.5], [0.5]]) * (traffic_m - _BORDER_M)
+    borders = _rectangles(center + edge * traffic, walk * walk_m, traffic * _BORDER_M)
     return _clip(stripes, crossing), _clip(borders, crossing)
 
 
@@ -137,18 +137,19 @@ def _walk_axis(
     return int(np.argmax(lengths))
 
 
-def _rectangle(center: NDArrayFloat, side: NDArrayFloat, other: NDArrayFloat) -> NDArrayFloat:
-    signs = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
-    return np.array([center + a * side + b * other for a, b in signs])
+def _rectangles(center: NDArrayFloat, side: NDArrayFloat, other: NDArrayFloat) -> NDArrayFloat:
+    """(N, 4, 2) rectangles of one size around (N, 2) centres."""
+    signs = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+    return np.asarray(center[:, None] + signs @ np.stack([side, other]))
 
 
-def _clip(rectangles: list[NDArrayFloat], outline: Polygon) -> list[NDArrayFloat]:
+def _clip(rectangles: NDArrayFloat, outline: Polygon) -> list[NDArrayFloat]:
+    """The parts of (N, 4, 2) rectangles inside an outline: those wholly inside, then each of the others."""
     valid = outline if outline.is_valid else outline.buffer(0)
-    result = []
-    for rectangle in rectangles:
-        piece = Polygon(rectangle).intersection(valid)
-        parts = piece.geoms if isinstance(piece, MultiPolygon) else [piece]
-        for part in parts:
-            if isinstance(part, Polygon) and part.area > 0.02:
-                result.append(np.asarray(part.exterior.coords)[:, :2])
+    shapes = shapely.polygons(rectangles)
+    inside = shapely.covers(valid, shapes)
+    result = [rectangles[inside]]
+    for part in shapely.get_parts(shapely.intersection(shapes[~inside], valid)):
+        if isinstance(part, Polygon) and part.area > 0.02:
+            result.append(np.asarray(part.exterior.coords)[None, :, :2])
     return result

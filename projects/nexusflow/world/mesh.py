@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from nexusflow.world.scene import NDArrayFloat
 #: Height in pixels of a thing 1 m high at 1 m, by which detail is chosen: nuScenes' focal length at twice 320 pixels.
 _DETAIL_FOCAL_PX = 506.0
 Color = NDArrayFloat | Sequence[float]
+Corners = Sequence[tuple[float, float, float]]
 #: Corners of the six faces of a box, counter-clockwise seen from outside; corner i has bits (x, y, z) of i.
 _BOX_FACES = {
     'front': (1, 3, 7, 5),
@@ -35,37 +36,92 @@ class Mesh:
 
     Attributes:
         quads: (F, 4, 3) corners, counter-clockwise seen from outside.
-        colors: (F, 3) BGR in [0, 255].
-        rank: (F,) painting order: low first.
-        axial_rank: (F,) added to the rank when the camera is in front of x = 0, subtracted when behind.
-        min_px: (F,) the face is left out when ``px_at`` of its object is lower.
-        glow: (F,) 1 for lights, which ignore shading, else 0.
+        looks: (F, 7) the columns that the properties name.
     """
 
     quads: NDArray[np.float32]
-    colors: NDArray[np.float32]
-    rank: NDArray[np.float32]
-    axial_rank: NDArray[np.float32]
-    min_px: NDArray[np.float32]
-    glow: NDArray[np.float32]
+    looks: NDArray[np.float32]
+
+    @property
+    def colors(self) -> NDArray[np.float32]:
+        """(F, 3) BGR in [0, 255]."""
+        return self.looks[:, :3]
+
+    @property
+    def rank(self) -> NDArray[np.float32]:
+        """(F,) painting order: low first."""
+        return self.looks[:, 3]
+
+    @property
+    def axial_rank(self) -> NDArray[np.float32]:
+        """(F,) added to the rank when the camera is in front of x = 0, subtracted when behind."""
+        return self.looks[:, 4]
+
+    @property
+    def min_px(self) -> NDArray[np.float32]:
+        """(F,) the face is left out when ``px_at`` of its object is lower."""
+        return self.looks[:, 5]
+
+    @property
+    def glow(self) -> NDArray[np.float32]:
+        """(F,) 1 for lights, which ignore shading, else 0."""
+        return self.looks[:, 6]
+
+    @classmethod
+    def panels(
+        cls,
+        axis: int,
+        at_m: float,
+        span_m: NDArrayFloat,
+        z_m: NDArrayFloat,
+        colors: NDArrayFloat,
+        rank: float,
+        min_px: float,
+    ) -> Mesh:
+        """Upright rectangles on two opposite walls of a block around the origin.
+
+        Args:
+            axis: 0: the walls face forward and back; 1: left and right.
+            at_m: Distance of the walls from the origin.
+            span_m: (N, 2) extent of the rectangles along the walls; or (1, 2) for all.
+            z_m: (N, 2) their lower and upper ends; or (1, 2) for all.
+            colors: (N, 3) or (3,) BGR.
+            rank: Of all faces.
+            min_px: Of all faces.
+
+        Returns:
+            2 N faces.
+        """
+        count = max(len(span_m), len(z_m))
+        quads = np.zeros((2, count, 4, 3), dtype=np.float32)
+        # Counter-clockwise seen from outside, on the wall at +at_m and on the one at -at_m.
+        for quad, side in zip(quads, (1, -1), strict=True):
+            turn = [0, 1, 1, 0] if side == 1 - 2 * axis else [1, 0, 0, 1]
+            quad[..., 1 - axis] = span_m[:, turn]
+            quad[..., axis] = side * at_m
+        quads[..., 2] = z_m[:, [0, 0, 1, 1]]
+        looks = np.zeros((2, count, 7), dtype=np.float32)
+        looks[..., :3], looks[..., 3], looks[..., 5] = colors, rank, min_px
+        return cls(quads.reshape(-1, 4, 3), looks.reshape(-1, 7))
 
     @classmethod
     def concatenate(cls, meshes: Sequence[Mesh]) -> Mesh:
         """All faces of several meshes, in order."""
-        parts = [MeshBuilder().build(), *meshes]
-        return cls(*(np.concatenate([getattr(m, f.name) for m in parts]) for f in fields(cls)))
+        empty = MeshBuilder().build()
+        quads = np.concatenate([empty.quads, *(m.quads for m in meshes)])
+        return cls(quads, np.concatenate([empty.looks, *(m.looks for m in meshes)]))
 
 
 @dataclass
 class MeshBuilder:
     """Collects faces; sizes are metres in the object's frame."""
 
-    _quads: list[NDArrayFloat] = field(default_factory=list)
-    _rows: list[tuple[float, ...]] = field(default_factory=list)
+    _quads: list[Corners] = field(default_factory=list)
+    _looks: list[tuple[float, ...]] = field(default_factory=list)
 
     def quad(
         self,
-        corners: NDArrayFloat | Sequence[Sequence[float]],
+        corners: Corners,
         color: Color,
         rank: float = 0.0,
         axial_rank: float = 0.0,
@@ -73,8 +129,8 @@ class MeshBuilder:
         glow: bool = False,
     ) -> None:
         """Adds one face; see ``Mesh`` for the arguments."""
-        self._quads.append(np.asarray(corners, dtype=np.float64))
-        self._rows.append((*color, rank, axial_rank, min_px, float(glow)))
+        self._quads.append(corners)
+        self._looks.append((*color, rank, axial_rank, min_px, float(glow)))
 
     def box(
         self,
@@ -106,10 +162,10 @@ class MeshBuilder:
         high = [
             (a, b, z[1]) for b in (y[0] + side, y[1] - side) for a in (x[0] + rear, x[1] - front)
         ]
-        corners = np.array(low + high)
+        corners = low + high
         for name, index in _BOX_FACES.items():
             paint = roof if name == 'top' and roof is not None else color
-            self.quad(corners[list(index)], paint, rank, axial_rank, min_px)
+            self.quad([corners[i] for i in index], paint, rank, axial_rank, min_px)
 
     def decal_x(
         self,
@@ -163,6 +219,5 @@ class MeshBuilder:
 
     def build(self) -> Mesh:
         """The collected faces."""
-        rows = np.array(self._rows, dtype=np.float32).reshape(-1, 7)
-        quads = np.array(self._quads, dtype=np.float32).reshape(-1, 4, 3)
-        return Mesh(quads, rows[:, :3], rows[:, 3], rows[:, 4], rows[:, 5], rows[:, 6])
+        looks = np.array(self._looks, dtype=np.float32).reshape(-1, 7)
+        return Mesh(np.array(self._quads, dtype=np.float32).reshape(-1, 4, 3), looks)

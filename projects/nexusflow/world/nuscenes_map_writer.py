@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from shapely import make_valid, set_precision, unary_union
 from shapely.geometry import LineString, MultiPolygon, Polygon
@@ -197,9 +198,9 @@ def map_picture(city_map: CityMap) -> NDArray[np.uint8]:
     scale = _PICTURE_MAX_PX / max(width_m, height_m)
     size = (max(1, round(height_m * scale)), max(1, round(width_m * scale)))
     picture = np.zeros(size, dtype=np.uint8)
-    for polygon in drivable_area(city_map):
-        for ring, value in [(polygon.exterior, 255), *((hole, 0) for hole in polygon.interiors)]:
-            points = np.asarray(ring.coords)[:, :2] * scale
-            points[:, 1] = size[0] - points[:, 1]
-            cv2.fillPoly(picture, [np.round(points).astype(np.int32)], (value,))
+    for segment in city_map.road_segments:
+        outline = segment.polygon
+        rings = [shapely.get_coordinates(r) for r in (outline.exterior, *outline.interiors)]
+        pixels = [np.round(xy * (scale, -scale) + (0, size[0])).astype(np.int32) for xy in rings]
+        cv2.fillPoly(picture, pixels, (255,))
     return picture

@@ -10,14 +10,14 @@ labels and pictures never disagree, and the evaluation drops no annotation for w
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from nexusflow.world.nuscenes_schema import (
+    ATTRIBUTES,
     LIDAR,
     Row,
     Tables,
@@ -29,6 +29,7 @@ from nexusflow.world.scene import NDArrayFloat, SceneLog, Track
 from nexusflow.world.tokens import token, yaw_quaternion
 
 ANNOTATION_RANGE_M = 75.0
+_ATTRIBUTE_TOKENS: Final = {name: token('attribute', name) for name in ATTRIBUTES}
 
 
 class Seen(NamedTuple):
@@ -90,18 +91,19 @@ def scene_tables(
         raise ValueError(
             f"scene '{scene.name}': {len(scene.timestamps_us)} frames, {len(seen)} seen"
         )
+    samples = [token('sample', scene.name, i) for i in range(len(seen))]
     instances: list[Row] = []
     annotations: list[Row] = []
     for track in sorted(scene.tracks, key=lambda t: t.name):
-        rows = _annotations(scene, track, seen)
+        rows = _annotations(scene, samples, track, seen)
         if rows:
             annotations += rows
             instances.append(_instance(track, rows))
     return {
         'log': [_log(scene)],
-        'scene': [_scene(scene)],
-        'sample': _samples(scene),
-        **_recordings(scene, channels),
+        'scene': [_scene(scene, samples)],
+        'sample': _samples(scene, samples),
+        **_recordings(scene, samples, channels),
         'instance': instances,
         'sample_annotation': annotations,
     }
@@ -127,67 +129,60 @@ def _log(scene: SceneLog) -> Row:
     }
 
 
-def _sample_token(scene: SceneLog, frame: int) -> str:
-    return token('sample', scene.name, frame)
-
-
-def _scene(scene: SceneLog) -> Row:
-    num_frames = len(scene.timestamps_us)
+def _scene(scene: SceneLog, samples: Sequence[str]) -> Row:
     return {
         'token': token('scene', scene.name),
         'log_token': log_token(scene.name),
-        'nbr_samples': num_frames,
-        'first_sample_token': _sample_token(scene, 0),
-        'last_sample_token': _sample_token(scene, num_frames - 1),
+        'nbr_samples': len(samples),
+        'first_sample_token': samples[0],
+        'last_sample_token': samples[-1],
         'name': scene.name,
         'description': f'{scene.split}, {scene.location}',
     }
 
 
-def _samples(scene: SceneLog) -> list[Row]:
+def _samples(scene: SceneLog, samples: Sequence[str]) -> list[Row]:
+    scene_token = token('scene', scene.name)
     rows: list[Row] = [
-        {
-            'token': _sample_token(scene, i),
-            'timestamp': int(t),
-            'prev': '',
-            'next': '',
-            'scene_token': token('scene', scene.name),
-        }
-        for i, t in enumerate(scene.timestamps_us)
+        {'token': name, 'timestamp': int(t), 'prev': '', 'next': '', 'scene_token': scene_token}
+        for name, t in zip(samples, scene.timestamps_us, strict=True)
     ]
     link(rows)
     return rows
 
 
-def _recordings(scene: SceneLog, channels: Sequence[Channel]) -> Tables:
+def _recordings(scene: SceneLog, samples: Sequence[str], channels: Sequence[Channel]) -> Tables:
     """Rows of sample_data and ego_pose; all sensors record at the key frame's time."""
     data: list[Row] = []
     poses: list[Row] = []
+    times = scene.timestamps_us.tolist()
+    places = np.round(np.pad(scene.ego_xy_m, ((0, 0), (0, 1))), 4).tolist()
+    rotations = [yaw_quaternion(yaw) for yaw in scene.ego_yaw_rad]
     for channel in channels:
+        calibration = token('calibrated_sensor', channel.name)
         rows: list[Row] = []
-        for i, timestamp in enumerate(scene.timestamps_us):
+        for i, timestamp in enumerate(times):
             name = token('sample_data', scene.name, channel.name, i)
-            x, y = scene.ego_xy_m[i]
             poses.append(
                 {
                     'token': name,
-                    'timestamp': int(timestamp),
-                    'rotation': yaw_quaternion(scene.ego_yaw_rad[i]),
-                    'translation': [round(float(x), 4), round(float(y), 4), 0.0],
+                    'timestamp': timestamp,
+                    'rotation': rotations[i],
+                    'translation': places[i],
                 }
             )
             rows.append(
                 {
                     'token': name,
-                    'sample_token': _sample_token(scene, i),
+                    'sample_token': samples[i],
                     'ego_pose_token': name,
-                    'calibrated_sensor_token': token('calibrated_sensor', channel.name),
-                    'timestamp': int(timestamp),
+                    'calibrated_sensor_token': calibration,
+                    'timestamp': timestamp,
                     'fileformat': 'pcd' if channel.name == LIDAR else 'jpg',
                     'is_key_frame': True,
                     'height': channel.height,
                     'width': channel.width,
-                    'filename': channel.filename(scene.name, int(timestamp)),
+                    'filename': channel.filename(scene.name, timestamp),
                     'prev': '',
                     'next': '',
                 }
@@ -206,28 +201,34 @@ def _speeds_mps(scene: SceneLog, track: Track) -> NDArrayFloat:
     return np.asarray(np.hypot(velocity[:, 0], velocity[:, 1]))
 
 
-def _annotations(scene: SceneLog, track: Track, seen: Sequence[dict[str, Seen]]) -> list[Row]:
+def _annotations(
+    scene: SceneLog, samples: Sequence[str], track: Track, seen: Sequence[dict[str, Seen]]
+) -> list[Row]:
     """Annotations of one object, in time order and linked."""
     category_token(track.category)
     speeds = _speeds_mps(scene, track)
+    fastest = float(speeds.max()) if len(speeds) else 0.0
+    away = np.linalg.norm(track.center_m[:, :2] - scene.ego_xy_m[track.frames], axis=1)
+    centers = np.round(track.center_m, 4).tolist()
+    size = [round(float(v), 4) for v in track.size_wlh_m]
+    instance = token('instance', scene.name, track.name)
     rows: list[Row] = []
-    for k, frame in enumerate(int(f) for f in track.frames):
+    for k, frame in enumerate(track.frames.tolist()):
         view = seen[frame].get(track.name)
-        distance = math.dist(track.center_m[k, :2], scene.ego_xy_m[frame])
         if view is None or not view.visible_px or not view.num_lidar_pts:
             continue
-        if distance > ANNOTATION_RANGE_M:
+        if away[k] > ANNOTATION_RANGE_M:
             continue
-        attribute = attribute_name(track.category, float(speeds[k]), float(speeds.max()))
+        attribute = attribute_name(track.category, float(speeds[k]), fastest)
         rows.append(
             {
                 'token': token('annotation', scene.name, track.name, frame),
-                'sample_token': _sample_token(scene, frame),
-                'instance_token': token('instance', scene.name, track.name),
+                'sample_token': samples[frame],
+                'instance_token': instance,
                 'visibility_token': visibility_token(view.visible_fraction),
-                'attribute_tokens': [token('attribute', attribute)] if attribute else [],
-                'translation': [round(float(v), 4) for v in track.center_m[k]],
-                'size': [round(float(v), 4) for v in track.size_wlh_m],
+                'attribute_tokens': [_ATTRIBUTE_TOKENS[attribute]] if attribute else [],
+                'translation': centers[k],
+                'size': size,
                 'rotation': yaw_quaternion(track.yaw_rad[k]),
                 'prev': '',
                 'next': '',

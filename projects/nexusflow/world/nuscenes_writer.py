@@ -1,9 +1,9 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Writes a data set that the unmodified nuscenes-devkit loads.
 
-`write_scene` renders and writes the pictures of one scene and gives its table rows; it runs in
-worker processes. `write_tables` joins the rows of all scenes with what they share and writes the 13
-tables, the split lists and the maps:
+`write_scene` renders and writes the pictures of one scene and gives its table rows; `write_map`
+writes the files of one map; both run in worker processes. `write_tables` joins the rows of all
+scenes with what they share and writes the 13 tables and the split lists:
 
     <root>/v1.0-world/*.json, splits.json
     <root>/samples/CAM_*/*.jpg, samples/LIDAR_TOP/*.pcd.bin (empty: there is no point cloud)
@@ -72,6 +72,22 @@ def write_scene(root: Path, scene: SceneLog, rig: CameraRig, renderer: Renderer)
     return scene_tables(scene, channels, seen)
 
 
+def write_map(root: Path, city: CityMap) -> None:
+    """Writes the map expansion and the picture of one location.
+
+    Args:
+        root: Data root.
+        city: The map of a whole location.
+
+    Raises:
+        ValueError: If the map is empty or has negative coordinates.
+        OSError: If a file cannot be written.
+    """
+    write_json(root / 'maps' / 'expansion' / f'{city.location}.json', map_expansion(city))
+    _, png = cv2.imencode('.png', map_picture(city))
+    (root / _map_filename(city.location)).write_bytes(png.tobytes())
+
+
 def write_tables(
     root: Path,
     rig: CameraRig,
@@ -79,7 +95,7 @@ def write_tables(
     scenes: Sequence[SceneLog],
     rows: Sequence[Tables],
 ) -> None:
-    """Writes tables, splits and maps; the order of `maps` and `scenes` decides the bytes.
+    """Writes tables and splits; the order of `maps` and `scenes` decides the bytes.
 
     Args:
         root: Data root.
@@ -102,10 +118,6 @@ def write_tables(
     for name in TABLES:
         write_json(root / VERSION / f'{name}.json', tables[name])
     write_json(root / VERSION / 'splits.json', splits(scenes))
-    for city in maps:
-        write_json(root / 'maps' / 'expansion' / f'{city.location}.json', map_expansion(city))
-        ok, png = cv2.imencode('.png', map_picture(city))
-        (root / _map_filename(city.location)).write_bytes(png.tobytes())
 
 
 def splits(scenes: Sequence[SceneLog]) -> dict[str, list[str]]:

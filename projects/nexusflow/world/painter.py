@@ -39,8 +39,11 @@ def paint_order(
     distance = np.linalg.norm(center_m - camera_m, axis=1)
     order = np.argsort(-distance, kind='stable')
     before = _must_precede(center_m[order], yaw_rad[order], half_m[order], camera_m)
-    if np.tril(before, -1).any():
-        order = order[_topological(before)]
+    late, early = np.nonzero(np.tril(before, -1))
+    if len(late):
+        # Nothing outside this stretch has to move.
+        stretch = slice(int(early.min()), int(late.max()) + 1)
+        order[stretch] = order[stretch][_topological(before[stretch, stretch])]
     return order
 
 
@@ -49,26 +52,20 @@ def _must_precede(
 ) -> NDArray[np.bool_]:
     """(N, N) whether box i must be painted before box j."""
     cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
-    x, y = center_m.T
-    length, width = half_m.T
-    # Size of box j along the axes of box i depends on the angle between them.
-    cos_ij = np.abs(np.outer(cos, cos) + np.outer(sin, sin))
-    sin_ij = np.abs(np.outer(cos, sin) - np.outer(sin, cos))
-    i_not_over_j = np.zeros((len(x), len(x)), dtype=bool)
-    j_not_over_i = np.zeros_like(i_not_over_j)
-    for along_x, along_y, limit, reach in (
-        (cos, sin, length, cos_ij * length + sin_ij * width),
-        (-sin, cos, width, sin_ij * length + cos_ij * width),
-    ):
-        at = along_x * x + along_y * y
-        offset = np.outer(along_x, x) + np.outer(along_y, y) - at[:, None]
-        camera = along_x * camera_m[0] + along_y * camera_m[1] - at
-        beyond = (limit - _TOLERANCE_M)[:, None]
-        # j lies wholly beyond a side of i: with the camera there too, i cannot cover j; else j cannot cover i.
-        positive, negative = offset - reach >= beyond, offset + reach <= -beyond
-        ahead, behind = (camera >= limit)[:, None], (camera <= -limit)[:, None]
-        i_not_over_j |= (positive & ahead) | (negative & behind)
-        j_not_over_i |= (positive & ~ahead) | (negative & ~behind)
+    # (2, N, 2): the boxes' directions along their length, then across it.
+    axes = np.array([[cos, sin], [-sin, cos]]).transpose(0, 2, 1)
+    at = (axes * center_m).sum(axis=2)[..., None]
+    # (2, N, N): box j along the axes of box i, which is at 0: its middle, and half its size.
+    offset = axes @ center_m.T - at
+    reach = np.abs(axes @ axes[0].T) * half_m[:, 0] + np.abs(axes @ axes[1].T) * half_m[:, 1]
+    camera = axes @ camera_m[:, None] - at
+    limit = half_m.T[..., None]
+    # j lies wholly beyond a side of i: with the camera there too, i cannot cover j; else j cannot cover i.
+    positive, negative = offset - reach, offset + reach
+    positive, negative = positive >= limit - _TOLERANCE_M, negative <= _TOLERANCE_M - limit
+    ahead, behind = camera >= limit, camera <= -limit
+    i_not_over_j = ((positive & ahead) | (negative & behind)).any(axis=0)
+    j_not_over_i = ((positive & ~ahead) | (negative & ~behind)).any(axis=0)
     never_over = i_not_over_j | j_not_over_i.T
     return np.asarray(never_over & ~never_over.T)
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
@@ -39,18 +39,6 @@ class Prop:
     size_lwh_m: tuple[float, float, float]
     solid: bool
 
-    def footprint(self, grow_m: float = 0.0) -> NDArrayFloat:
-        """(4, 2) corners on the ground, global frame, metres."""
-        length, width, _ = self.size_lwh_m
-        return footprint(self.xy_m, self.yaw_rad, length + 2 * grow_m, width + 2 * grow_m)
-
-
-def footprint(xy_m: NDArrayFloat, yaw_rad: float, length_m: float, width_m: float) -> NDArrayFloat:
-    """(4, 2) corners of a rectangle, counter-clockwise from the front left."""
-    half = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]]) * (length_m, width_m)
-    cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
-    return np.asarray(half @ np.array([[cos, sin], [-sin, cos]]) + xy_m)
-
 
 def building_mesh(size: tuple[float, float, float], wall: NDArrayFloat, style: CityStyle) -> Mesh:
     """A block with storeys of windows.
@@ -64,42 +52,29 @@ def building_mesh(size: tuple[float, float, float], wall: NDArrayFloat, style: C
         Faces; origin at the centre of the underside.
     """
     length, width, height = size
-    half_x, half_y = length / 2, width / 2
+    half = length / 2, width / 2
     builder = MeshBuilder()
-    builder.box((-half_x, half_x), (-half_y, half_y), (0.0, height), wall)
+    builder.box((-half[0], half[0]), (-half[1], half[1]), (0.0, height), wall)
     share = style.wall_window_share
-    storeys = max(int(height / _STOREY_M), 1)
-    near = px_at(height, _WINDOW_RANGE_M)
-    for storey in range(storeys):
-        low = storey * _STOREY_M + (0.3 if storey == 0 else _STOREY_M * (1 - share) / 2)
-        top = min(low + _STOREY_M * (0.75 if storey == 0 else share), height - 0.3)
-        shade = style.glass * (0.6 if storey == 0 else 1.0)
-        for facing in (-1, 1):
-            y, x = (-half_y * 0.94, half_y * 0.94), (-half_x * 0.92, half_x * 0.92)
-            builder.decal_x(facing * half_x, y, (low, top), shade, facing, 1.0, min_px=near)
-            builder.decal_y(x, facing * half_y, (low, top), shade, facing, 1.0, min_px=near)
-    rise = (_STOREY_M * 0.95, height - 0.4)
-    if rise[1] > rise[0] + 1.0:
-        _piers(builder, (half_x, half_y), rise, wall, px_at(height, _PIER_RANGE_M))
-    return builder.build()
-
-
-def _piers(
-    builder: MeshBuilder,
-    half_m: tuple[float, float],
-    z: tuple[float, float],
-    wall: NDArrayFloat,
-    near: float,
-) -> None:
-    """Strips of wall between the windows."""
-    half_x, half_y = half_m
-    for facing in (-1, 1):
-        for y in np.arange(-half_y + 3.0, half_y - 1.0, 3.0).tolist():
-            pier = (y - 0.5, y + 0.5)
-            builder.decal_x(facing * half_x, pier, z, wall, facing, 2.0, min_px=near)
-        for x in np.arange(-half_x + 3.0, half_x - 1.0, 3.0).tolist():
-            pier = (x - 0.5, x + 0.5)
-            builder.decal_y(pier, facing * half_y, z, wall, facing, 2.0, min_px=near)
+    storey = np.arange(max(int(height / _STOREY_M), 1))
+    ground = storey == 0
+    low = storey * _STOREY_M + np.where(ground, 0.3, _STOREY_M * (1 - share) / 2)
+    top = np.minimum(low + _STOREY_M * np.where(ground, 0.75, share), height - 0.3)
+    windows = np.stack([low, top], axis=1)
+    glass = style.glass * np.where(ground, 0.6, 1.0)[:, None]
+    far, near = px_at(height, _WINDOW_RANGE_M), px_at(height, _PIER_RANGE_M)
+    parts = [builder.build()]
+    for axis, inset in ((0, 0.94), (1, 0.92)):
+        across = half[1 - axis]
+        span = np.array([[-across, across]]) * inset
+        parts.append(Mesh.panels(axis, half[axis], span, windows, glass, 1.0, far))
+    rise = np.array([[_STOREY_M * 0.95, height - 0.4]])
+    if rise[0, 1] > rise[0, 0] + 1.0:
+        for axis in (0, 1):
+            across = half[1 - axis]
+            piers = np.arange(3.0 - across, across - 1.0, 3.0)[:, None] + (-0.5, 0.5)
+            parts.append(Mesh.panels(axis, half[axis], piers, rise, wall, 2.0, near))
+    return Mesh.concatenate(parts)
 
 
 def tree_mesh(size: tuple[float, float, float], leaf: NDArrayFloat) -> Mesh:
@@ -113,9 +88,9 @@ def tree_mesh(size: tuple[float, float, float], leaf: NDArrayFloat) -> Mesh:
         Faces; origin at the foot.
     """
     unit = _unit_tree()
-    is_leaf = unit.rank[:, None] > 0
-    colors = np.where(is_leaf, unit.colors * leaf, unit.colors).astype(np.float32)
-    return replace(unit, quads=unit.quads * np.array(size, np.float32), colors=colors)
+    looks = unit.looks.copy()
+    looks[unit.rank > 0, :3] *= leaf
+    return Mesh(unit.quads * np.array(size, np.float32), looks)
 
 
 @lru_cache(maxsize=1)

@@ -10,21 +10,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nexusflow.world.backdrop import Backdrop
 from nexusflow.world.camera import LIDAR2EGO, CameraRig
-from nexusflow.world.cast import NO_OWNER, Cast
+from nexusflow.world.cast import Cast
 from nexusflow.world.ground_view import GroundView
 from nexusflow.world.lidar_returns import expected_lidar_points
 from nexusflow.world.objects import object_mesh, seeded_rng
 from nexusflow.world.poses import Poses
 from nexusflow.world.scene import CityMap, NDArrayFloat, NDArrayInt, SceneLog
+from nexusflow.world.sensor import Sensor
+from nexusflow.world.shadows import Darkener
+from nexusflow.world.sketch import NO_OWNER
 from nexusflow.world.stage import build_stage
 from nexusflow.world.styles import CityStyle
-from nexusflow.world.view import View
+from nexusflow.world.view import Views
 
 _CORNER_SIGNS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 #: Wider images than this are drawn without supersampling, pixels.
@@ -85,6 +87,7 @@ class SceneRenderer:
             style,
             sun,
         )
+        self._views = Views.of_rig(rig, self._supersampling)
         self._poses = _all_poses(scene, self._track_size[:, 2])
         self._prop_xy = np.array([p.xy_m for p in stage.props]).reshape(-1, 2)
         self._prop_yaw = np.array([p.yaw_rad for p in stage.props])
@@ -96,8 +99,11 @@ class SceneRenderer:
             Backdrop(c, ss, g.first_row, style, seeded_rng(seed, scene.location, 'skyline'))
             for c, g in zip(rig, self._ground, strict=True)
         ]
-        self._noise = _noise_sheet(rig, style.noise, rng)
-        self._tone = _tone_table(style)
+        shape = max(c.height for c in rig) * ss, max(c.width for c in rig) * ss
+        self._canvas = [np.empty((c.height * ss, c.width * ss, 4), np.uint8) for c in rig]
+        self._darkener = Darkener(shape, 1.0 - 0.2 - 0.45 * style.sun_strength)
+        largest = max(c.width for c in rig), max(c.height for c in rig)
+        self._sensor = Sensor(largest, style, rng)
 
     def render(self, frame_idx: int, with_ids: bool = False) -> RenderedFrame:
         """Draws one key frame.
@@ -118,28 +124,31 @@ class SceneRenderer:
                 f"scene '{self._scene.name}': frame_idx must lie in [0, {frames}), got {frame_idx}"
             )
         ego2global = self.ego2global(frame_idx)
-        poses = self._frame_poses(frame_idx)
+        poses, views = self._frame_poses(frame_idx), self._views.moved(ego2global)
+        shadows, sketches = self._cast.shadows(poses, views), self._cast.sketches(poses, views)
         count = len(self._scene.tracks)
         visible_px = np.zeros(count, dtype=np.int64)
         fraction = np.zeros(count)
         images, ids = {}, {}
-        rng = seeded_rng(self._seed, self._scene.name, 'noise', frame_idx)
-        for camera, ground, backdrop in zip(self._rig, self._ground, self._backdrop, strict=True):
-            view = View.from_ego(camera, self._supersampling, ego2global)
-            canvas = backdrop.canvas(float(self._scene.ego_yaw_rad[frame_idx]))
-            ground.draw(canvas, ego2global[np.ix_([0, 1, 3], [0, 1, 3])])
-            self._cast.draw_shadows(canvas, ground.first_row, poses, view)
-            seen = self._cast.draw(canvas, poses, view)
-            owner = canvas[:: self._supersampling, :: self._supersampling, 3]
-            pixels = np.bincount(owner.ravel(), minlength=NO_OWNER + 1)[: len(seen.tracks)]
-            visible_px[seen.tracks] += pixels
+        noise = seeded_rng(self._seed, self._scene.name, 'noise', frame_idx)
+        places = self._sensor.places(len(self._rig), noise)
+        for i, camera in enumerate(self._rig):
+            canvas = self._canvas[i]
+            self._backdrop[i].draw(canvas, float(self._scene.ego_yaw_rad[frame_idx]))
+            self._ground[i].draw(canvas, ego2global[np.ix_([0, 1, 3], [0, 1, 3])])
+            self._darkener.darken(canvas, self._ground[i].first_row, shadows[i])
+            seen = sketches[i].paint(canvas, self._supersampling)
+            visible_px[seen.tracks] += seen.image_px
             share = seen.visible_px / np.maximum(seen.silhouette_px, 1)
             fraction[seen.tracks] = np.maximum(fraction[seen.tracks], share)
-            images[camera.channel] = self._develop(canvas, rng)
+            images[camera.channel] = self._sensor.develop(
+                canvas, (camera.width, camera.height), places[i]
+            )
             if with_ids:
                 lookup = np.full(NO_OWNER + 1, -1, dtype=np.int32)
                 lookup[: len(seen.tracks)] = seen.tracks
-                ids[camera.channel] = lookup[owner]
+                step = self._supersampling
+                ids[camera.channel] = lookup[canvas[::step, ::step, 3]]
         points = expected_lidar_points(self._corners_from_lidar(ego2global, poses), fraction)
         points[~poses.present[:count]] = 0
         return RenderedFrame(images, visible_px, fraction, points, ids if with_ids else None)
@@ -172,16 +181,6 @@ class SceneRenderer:
         center = poses.bottom_m[:count] + self._track_size * (0.0, 0.0, 0.5)
         return np.asarray(corners + (center - lidar)[:, None])
 
-    def _develop(self, canvas: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Canvas to image: size, tone, sensor noise."""
-        height, width = (n // self._supersampling for n in canvas.shape[:2])
-        scaled = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
-        image = cv2.LUT(cv2.cvtColor(scaled, cv2.COLOR_BGRA2BGR), self._tone)
-        spare = np.array(self._noise.shape[:2]) - (height, width) + 1
-        y, x = rng.integers(spare)
-        noise = self._noise[y : y + height, x : x + width]
-        return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
-
 
 def _sun_direction(style: CityStyle, rng: np.random.Generator) -> NDArrayFloat:
     """(3,) towards the sun, varied a little from scene to scene."""
@@ -198,15 +197,3 @@ def _all_poses(scene: SceneLog, height_m: NDArrayFloat) -> NDArrayFloat:
         poses[track.frames, i, :3] = track.center_m - (0.0, 0.0, height_m[i] / 2)
         poses[track.frames, i, 3] = track.yaw_rad
     return poses
-
-
-def _noise_sheet(rig: CameraRig, sigma: float, rng: np.random.Generator) -> NDArray[np.int16]:
-    shape = (max(c.height for c in rig) + 64, max(c.width for c in rig) + 64, 3)
-    return np.asarray(np.round(rng.normal(0.0, sigma, shape)), np.int16)
-
-
-def _tone_table(style: CityStyle) -> NDArray[np.uint8]:
-    """(1, 256, 3) contrast and colour of the light as a look-up table."""
-    level = np.arange(256.0)[:, None] * style.light_color
-    toned = 128.0 + (level - 128.0) * style.contrast
-    return np.asarray(np.clip(np.round(toned), 0, 255)[None], np.uint8)

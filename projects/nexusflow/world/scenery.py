@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from nexusflow.world.drawing import SHIFT, UInt8Image, Window, fill_convex
+from nexusflow.world.drawing import SHIFT, UInt8Image, Window, fill_convex, footprints
 from nexusflow.world.ground_plan import Surface
-from nexusflow.world.props import Prop, building_mesh, footprint, tree_mesh
+from nexusflow.world.props import Prop, building_mesh, tree_mesh
 from nexusflow.world.scene import NDArrayFloat
 from nexusflow.world.styles import CityStyle
 
@@ -41,6 +43,20 @@ def place_scenery(
     props = list(_buildings(site, style, seed))
     props.extend(_trees(site, style, seed + 1))
     return props
+
+
+class _Plot(NamedTuple):
+    """A convex piece of ground on the raster.
+
+    Attributes:
+        outline: (P, 2) as ``fixed_point`` makes it.
+        corner: (2,) first column and row, fixed point too.
+        box: First column, first row, last column + 1, last row + 1.
+    """
+
+    outline: NDArray[np.int32]
+    corner: NDArray[np.int32]
+    box: list[int]
 
 
 class _Site:
@@ -81,20 +97,28 @@ class _Site:
         away = np.where(norm > 1e-6, away / np.maximum(norm, 1e-6), (1.0, 0.0))
         return np.column_stack([xy, self.distance_m[y, x], away]), uniform
 
-    def claim(self, outline_m: NDArrayFloat) -> bool:
-        """Takes a convex piece of ground if it is free and inside the window."""
-        points = self.window.to_pixels(outline_m)
-        (x0, y0), (x1, y1) = points.min(axis=0) >> SHIFT, (points.max(axis=0) >> SHIFT) + 2
+    def claim(self, plot: _Plot) -> bool:
+        """Takes a plot if it is free and inside the window."""
+        x0, y0, x1, y1 = plot.box
         if x0 < 0 or y0 < 0 or x1 > self.window.columns or y1 > self.window.rows:
             return False
-        plot = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        corner = np.array([x0, y0], np.int32) << SHIFT
-        fill_convex(plot, [points - corner], 1)
         taken = self.taken[y0:y1, x0:x1]
-        if (taken & plot).any():
+        # The middle of most plots in vain is taken: that is seen without drawing them.
+        if taken[(y1 - y0) // 2, (x1 - x0) // 2]:
             return False
-        taken |= plot
+        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        fill_convex(mask, [plot.outline - plot.corner], 1)
+        if (taken & mask).any():
+            return False
+        taken |= mask
         return True
+
+    def plots(self, outlines_m: NDArrayFloat) -> list[_Plot]:
+        """Convex pieces of ground from (N, P, 2) outlines, metres."""
+        points = self.window.to_pixels(outlines_m)
+        low, high = points.min(axis=1) >> SHIFT, (points.max(axis=1) >> SHIFT) + 2
+        boxes = np.concatenate([low, high], axis=1).tolist()
+        return [_Plot(*row) for row in zip(points, low << SHIFT, boxes, strict=True)]
 
 
 def _hash_uniform(cells: NDArrayFloat, count: int, seed: int) -> NDArrayFloat:
@@ -111,37 +135,36 @@ def _hash_uniform(cells: NDArrayFloat, count: int, seed: int) -> NDArrayFloat:
 
 def _buildings(site: _Site, style: CityStyle, seed: int) -> Iterator[Prop]:
     lots, uniform = site.lots(_BUILDING_LOT_M, seed)
+    wanted = np.flatnonzero((lots[:, 2] >= 3.0) & (uniform[:, 2] <= style.building_density))
+    wanted = wanted[np.argsort(uniform[wanted, 5], kind='stable')]
+    xy, distance, away, u = lots[wanted, :2], lots[wanted, 2], lots[wanted, 3:], uniform[wanted]
     mean, spread = style.building_height
-    for index in np.argsort(uniform[:, 5], kind='stable'):
-        x, y, distance, *away = lots[index]
-        u = uniform[index]
-        if distance < 3.0 or u[2] > style.building_density:
-            continue
-        direction = np.array(away)
-        depth, width = 8.0 + 8.0 * u[3], 9.0 + 18.0 * u[4]
-        height = float(max(mean + spread * 1.8 * (2.0 * u[0] - 1.0), 5.0))
-        center = np.array([x, y])
-        if distance < _FIRST_ROW_M:
-            center = center + direction * (style.building_setback + depth / 2 - distance)
-        else:
-            height *= 1.5
-        yaw = float(np.arctan2(direction[1], direction[0]))
-        if not site.claim(footprint(center, yaw, depth + 1.0, width + 1.0)):
-            continue
-        wall = style.walls[int(u[1] * len(style.walls))]
-        size = (float(depth), float(width), height)
-        yield Prop(building_mesh(size, wall, style), center, yaw, size, solid=True)
+    size = np.column_stack([8.0 + 8.0 * u[:, 3], 9.0 + 18.0 * u[:, 4], np.zeros(len(u))])
+    size[:, 2] = np.maximum(mean + spread * 1.8 * (2.0 * u[:, 0] - 1.0), 5.0)
+    size[distance >= _FIRST_ROW_M, 2] *= 1.5
+    setback = style.building_setback + size[:, 0] / 2 - distance
+    center = xy + away * np.where(distance < _FIRST_ROW_M, setback, 0.0)[:, None]
+    yaw = np.arctan2(away[:, 1], away[:, 0])
+    plots = site.plots(footprints(center, yaw, size[:, :2] + 1.0))
+    paint = (u[:, 1] * len(style.walls)).astype(int)
+    for i, plot in enumerate(plots):
+        if site.claim(plot):
+            length, width, height = size[i].tolist()
+            mesh = building_mesh((length, width, height), style.walls[paint[i]], style)
+            yield Prop(mesh, center[i], float(yaw[i]), (length, width, height), solid=True)
 
 
 def _trees(site: _Site, style: CityStyle, seed: int) -> Iterator[Prop]:
     lots, uniform = site.lots(_TREE_LOT_M, seed)
-    for (x, y, distance, *away), u in zip(lots, uniform, strict=True):
-        if not 0.5 < distance < 6.0 or u[2] > style.tree_density:
-            continue
-        center = np.array([x, y]) + np.array(away) * (1.4 - distance)
-        height, radius = style.tree_size * (0.75 + 0.5 * u[3])
-        if not site.claim(footprint(center, 0.0, 1.6, 1.6)):
-            continue
-        leaf = style.leaves[int(u[4] * len(style.leaves))]
-        size = (float(2 * radius), float(2 * radius), float(height))
-        yield Prop(tree_mesh(size, leaf), center, float(u[5] * np.pi), size, solid=False)
+    near = (lots[:, 2] > 0.5) & (lots[:, 2] < 6.0)
+    wanted = np.flatnonzero(near & (uniform[:, 2] <= style.tree_density))
+    xy, distance, away, u = lots[wanted, :2], lots[wanted, 2:3], lots[wanted, 3:], uniform[wanted]
+    center = xy + away * (1.4 - distance)
+    plots = site.plots(footprints(center, np.zeros(len(center)), np.array([1.6, 1.6])))
+    paint = (u[:, 4] * len(style.leaves)).astype(int)
+    for i, plot in enumerate(plots):
+        if site.claim(plot):
+            height, radius = (style.tree_size * (0.75 + 0.5 * u[i, 3])).tolist()
+            size = (2 * radius, 2 * radius, height)
+            mesh = tree_mesh(size, style.leaves[paint[i]])
+            yield Prop(mesh, center[i], float(u[i, 5] * np.pi), size, solid=False)

@@ -6,42 +6,53 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from nexusflow.world.drawing import UInt8Image, fill_convex
+from nexusflow.world.drawing import UInt8Image, fill_convex, footprints
 from nexusflow.world.scene import NDArrayFloat
-from nexusflow.world.view import View, project_faces
+from nexusflow.world.view import CanvasFaces
 
 
-def darken(
-    canvas: UInt8Image, first_row: int, quads_m: NDArrayFloat, gain: float, view: View
-) -> None:
-    """Darkens the ground where a camera sees shadows.
+class Darkener:
+    """Darkens the ground in shadows; keeps what it needs for canvases of one size.
 
     Args:
-        canvas: (H, W, 4) picture with the ground; the fourth channel is left alone.
-        first_row: First row of the ground.
-        quads_m: (F, 4, 3) convex faces, global frame.
+        shape: (H, W) of the canvases.
         gain: Brightness of ground in shadow relative to ground in light.
-        view: The camera.
     """
-    faces = project_faces(view.to_camera(quads_m), view)
-    if not faces.polygons:
-        return
-    x0, y0 = faces.boxes[:, :2].min(axis=0).tolist()
-    x1, y1 = faces.boxes[:, 2:].max(axis=0).tolist()
-    y0 = max(y0, first_row)
-    if y1 <= y0:
-        return
-    mask = np.zeros(canvas.shape[:2], np.uint8)
-    fill_convex(mask, faces.polygons, 255)
-    ground = canvas[y0:y1, x0:x1]
-    dark = cv2.multiply(ground, np.array([gain, gain, gain, 1.0]))
-    cv2.copyTo(dark, mask[y0:y1, x0:x1], ground)
+
+    def __init__(self, shape: tuple[int, int], gain: float) -> None:
+        self._gain = gain
+        self._mask = np.zeros(shape, np.uint8)
+        self._opaque = np.zeros((*shape, 4), np.uint8)
+        self._opaque[..., 3] = 255
+
+    def darken(self, canvas: UInt8Image, first_row: int, shadows: CanvasFaces) -> None:
+        """Darkens what lies in shadows.
+
+        Args:
+            canvas: (H, W, 4) picture with the ground; the fourth channel is 255 and stays so.
+            first_row: First row of the ground.
+            shadows: The shadows.
+        """
+        if not shadows.polygons:
+            return
+        x0, y0 = shadows.boxes[:, :2].min(axis=0).tolist()
+        x1, y1 = shadows.boxes[:, 2:].max(axis=0).tolist()
+        fill_convex(self._mask, shadows.polygons, 255)
+        ground = slice(max(y0, first_row), y1), slice(x0, x1)
+        if y1 > first_row:
+            dark = cv2.convertScaleAbs(canvas[ground], alpha=self._gain)
+            cv2.bitwise_or(dark, self._opaque[ground], dst=dark)
+            cv2.copyTo(dark, self._mask[ground], canvas[ground])
+        self._mask[y0:y1, x0:x1] = 0
 
 
 def shadow_quads(
     bottom_m: NDArrayFloat, yaw_rad: NDArrayFloat, size_lwh_m: NDArrayFloat, sun: NDArrayFloat
 ) -> NDArrayFloat:
     """The shadows of upright boxes on the ground.
+
+    A shadow is the convex hull of the footprint and the footprint moved away from the sun: a hexagon, given as two
+    quadrilaterals.
 
     Args:
         bottom_m: (K, 3) centres of the undersides, global frame.
@@ -50,19 +61,17 @@ def shadow_quads(
         sun: (3,) unit vector towards the sun.
 
     Returns:
-        (6 K, 4, 3) quadrilaterals that together cover the shadows; z = 0.
+        (2 K, 4, 3) quadrilaterals that together cover the shadows; z = 0.
     """
-    half = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]]) * (
-        size_lwh_m[:, None, :2] * 0.96 + 0.06
-    )
-    cos, sin = np.cos(yaw_rad)[:, None], np.sin(yaw_rad)[:, None]
-    x = cos * half[..., 0] - sin * half[..., 1] + bottom_m[:, None, 0]
-    y = sin * half[..., 0] + cos * half[..., 1] + bottom_m[:, None, 1]
-    base = np.stack([x, y, np.zeros_like(x)], axis=-1)
-    cast = -sun[:2] / max(float(sun[2]), 0.2)
-    shift = np.zeros((len(base), 1, 3))
-    shift[:, 0, :2] = 0.85 * size_lwh_m[:, 2:] * cast
-    top, following = base + shift, np.roll(base, -1, axis=1)
-    swept = np.stack([base, following, following + shift, top], axis=2)
-    quads = np.concatenate([base[:, None], top[:, None], swept], axis=1)
-    return np.asarray(quads.reshape(-1, 4, 3))
+    away = -sun[:2] / max(float(sun[2]), 0.2)
+    base = footprints(bottom_m[:, :2], yaw_rad, size_lwh_m[:, :2] * 0.96 + 0.06)
+    # The corners run counter-clockwise; now the first one is the leftmost as seen along the shadow.
+    leftmost = np.argmax(base @ (-away[1], away[0]), axis=1)
+    turn = (leftmost[:, None] + np.arange(4)) % 4
+    base = base[np.arange(len(base))[:, None], turn]
+    tip = base + 0.85 * size_lwh_m[:, None, 2:] * away
+    rear = [base[:, 0], base[:, 1], base[:, 2], tip[:, 2]]
+    front = [tip[:, 2], tip[:, 3], tip[:, 0], base[:, 0]]
+    quads = np.zeros((2 * len(base), 4, 3))
+    quads[0::2, :, :2], quads[1::2, :, :2] = np.stack(rear, axis=1), np.stack(front, axis=1)
+    return quads

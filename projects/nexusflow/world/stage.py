@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from nexusflow.world.drawing import SHIFT, UInt8Image, Window, fill_convex
-from nexusflow.world.ground import colorize, paint_surfaces
+from nexusflow.world.drawing import SHIFT, UInt8Image, Window, fill_convex, footprints
+from nexusflow.world.ground import SHADED, colorize, paint_surfaces
 from nexusflow.world.ground_plan import plan_ground
 from nexusflow.world.ground_view import GroundLevel
 from nexusflow.world.objects import seeded_rng
-from nexusflow.world.props import Prop, footprint
+from nexusflow.world.props import Prop
 from nexusflow.world.scene import CityMap, NDArrayFloat, SceneLog
 from nexusflow.world.scenery import place_scenery
 from nexusflow.world.shadows import shadow_quads
@@ -22,6 +22,7 @@ from nexusflow.world.styles import CityStyle
 #: Finest ground, metres per pixel, and how far around the ego's path it reaches.
 _NEAR_RESOLUTION_M = 0.08
 _NEAR_MARGIN_M = 32.0
+#: Of the classes; the picture is half as fine.
 _FAR_RESOLUTION_M = 0.16
 _FAR_MARGIN_M = 110.0
 #: Longer drives get coarser ground instead of more memory, pixels.
@@ -65,29 +66,18 @@ def build_stage(
     keep_clear = _keep_clear(scene, coarse)
     location_seed = int(seeded_rng(seed, scene.location).integers(1 << 31))
     props = place_scenery(site, coarse, keep_clear, style, location_seed)
-    near_picture, far_picture = (
-        colorize(surface, window, style, seeded_rng(seed, scene.name, 'ground'))
-        for window, surface in ((near, paint_surfaces(plan, near, style.slab)), (far, far_surface))
-    )
-    # The finest level is seen magnified: this takes the steps off slanted edges.
-    near_picture = np.asarray(cv2.GaussianBlur(near_picture, (3, 3), 0.7), np.uint8)
-    for picture, window in ((near_picture, near), (far_picture, far)):
-        _shade(picture, window, props, sun, style.sun_strength)
-    levels = (
-        *_pyramid(near_picture, near, 2, _NEAR_MARGIN_M),
-        *_pyramid(far_picture, far, 3, np.inf)[1:],
-    )
-    return Stage(levels, tuple(props))
-
-
-def _pyramid(picture: UInt8Image, window: Window, levels: int, reach_m: float) -> list[GroundLevel]:
-    """A picture with an opaque fourth channel, and its halvings."""
-    opaque = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA), np.uint8)
-    pyramid = [GroundLevel(opaque, window, reach_m)]
-    while len(pyramid) < levels:
-        half = np.asarray(cv2.pyrDown(pyramid[-1].picture), np.uint8)
-        pyramid.append(GroundLevel(half, pyramid[-1].window.halved(), reach_m))
-    return pyramid
+    levels = []
+    for window, surface, reach, halved in (
+        (near, paint_surfaces(plan, near, style.slab), _NEAR_MARGIN_M, False),
+        (far, far_surface, np.inf, True),
+    ):
+        _shade(surface, window, props, sun)
+        grain = seeded_rng(seed, scene.name, 'ground')
+        picture = colorize(surface, style, grain, halved)
+        fine = window.halved() if halved else window
+        half = np.asarray(cv2.pyrDown(picture), np.uint8)
+        levels += [GroundLevel(picture, fine, reach), GroundLevel(half, fine.halved(), reach)]
+    return Stage(tuple(levels), tuple(props))
 
 
 def _window(path_m: NDArrayFloat, margin_m: float, resolution_m: float) -> Window:
@@ -104,26 +94,28 @@ def _keep_clear(scene: SceneLog, window: Window) -> UInt8Image:
     path = window.to_pixels(scene.ego_xy_m)
     thickness = max(int(round(8.0 / window.resolution_m)), 1)
     cv2.polylines(mask, [path], False, (255,), thickness, cv2.LINE_8, SHIFT)
-    for track in scene.tracks:
-        width, length, _ = track.size_wlh_m
-        for center, yaw in zip(track.center_m[:, :2], track.yaw_rad, strict=True):
-            outline = footprint(center, float(yaw), length + 3.0, width + 3.0)
-            fill_convex(mask, [window.to_pixels(outline)], 255)
+    center = np.concatenate([np.empty((0, 2)), *(t.center_m[:, :2] for t in scene.tracks)])
+    yaw = np.concatenate([np.empty(0), *(t.yaw_rad for t in scene.tracks)])
+    size = np.repeat(
+        np.array([t.size_wlh_m[1::-1] for t in scene.tracks]).reshape(-1, 2) + 3.0,
+        [len(t.yaw_rad) for t in scene.tracks],
+        axis=0,
+    )
+    # What stands still is painted once.
+    poses = np.unique(np.column_stack([center, yaw, size]), axis=0)
+    outlines = footprints(poses[:, :2], poses[:, 2], poses[:, 3:])
+    fill_convex(mask, list(window.to_pixels(outlines)), 255)
     return mask
 
 
-def _shade(
-    picture: UInt8Image, window: Window, props: list[Prop], sun: NDArrayFloat, strength: float
-) -> None:
-    """Darkens the ground in the shadows of the props."""
+def _shade(surface: UInt8Image, window: Window, props: list[Prop], sun: NDArrayFloat) -> None:
+    """Marks the ground in the shadows of the props."""
     if not props:
         return
     bottom = np.array([(*p.xy_m, 0.0) for p in props])
     yaw = np.array([p.yaw_rad for p in props])
     size = np.array([p.size_lwh_m for p in props])
-    mask = np.zeros(picture.shape[:2], np.uint8)
+    shadow = np.zeros_like(surface)
     quads = shadow_quads(bottom, yaw, size, sun)[..., :2]
-    fill_convex(mask, list(window.to_pixels(quads)), 255)
-    gain = 1.0 - 0.6 * strength
-    dark = cv2.convertScaleAbs(picture, alpha=gain)
-    cv2.copyTo(dark, mask, picture)
+    fill_convex(shadow, list(window.to_pixels(quads)), SHADED)
+    cv2.bitwise_or(surface, shadow, dst=surface)

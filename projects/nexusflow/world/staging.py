@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 RECORD_NAME = 'world.json'
 
 
-def write_json(path: Path, content: object) -> None:
-    """Writes JSON through a temporary file beside it, one line per row if it is a list."""
-    if isinstance(content, list):
-        rows = [json.dumps(row, separators=(',', ':'), allow_nan=False) for row in content]
-        text = '[\n' + ',\n'.join(rows) + '\n]\n'
+def write_json(path: Path, content: Mapping[str, object] | Sequence[object]) -> None:
+    """Writes JSON through a temporary file beside it, one line per row of a list or entry of a dictionary."""
+    # Indentation would cost the C encoder, and five times the time.
+    encode = json.JSONEncoder(separators=(',', ':'), allow_nan=False).encode
+    if isinstance(content, Mapping):
+        rows, ends = [f'{encode(key)}: {encode(value)}' for key, value in content.items()], '{}'
     else:
-        text = json.dumps(content, indent=1, allow_nan=False) + '\n'
+        rows, ends = [encode(row) for row in content], '[]'
+    text = f'{ends[0]}\n' + ',\n'.join(rows) + f'\n{ends[1]}\n'
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.partial-{os.getpid()}')
     temporary.write_text(text, encoding='utf-8')

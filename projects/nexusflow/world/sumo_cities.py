@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 
 @dataclass(frozen=True)
@@ -89,69 +90,46 @@ class CityTraits:
     parked_share: float
 
 
-CITIES = {
-    traits.location: traits
-    for traits in (
-        CityTraits(
-            location='boston-seaport',
-            left_hand=False,
-            is_grid=True,
-            block_m=(95.0, 125.0),
-            dropped_links=0.2,
-            warp_m=5.0,
-            lane_width_m=3.4,
-            lane_shares=(0.45, 0.4, 0.15),
-            parking_share=0.55,
-            bike_lane_share=0.5,
-            median_share=0.3,
-            signal_share=0.7,
-            speed_mps=11.0,
-            vehicles_per_km=31.0,
-            pedestrians_per_km=24.0,
-            mix={
-                'hatchback': 0.09,
-                'sedan': 0.14,
-                'suv': 0.14,
-                'van': 0.05,
-                'boxtruck': 0.07,
-                'roadtrain': 0.14,
-                'citybus': 0.10,
-                'motorcycle': 0.10,
-                'bicycle': 0.17,
-            },
-            parked_share=0.4,
-        ),
-        CityTraits(
-            location='singapore-onenorth',
-            left_hand=True,
-            is_grid=False,
-            block_m=(85.0, 150.0),
-            dropped_links=0.0,
-            warp_m=14.0,
-            lane_width_m=3.2,
-            lane_shares=(0.5, 0.4, 0.1),
-            parking_share=0.35,
-            bike_lane_share=0.35,
-            median_share=0.45,
-            signal_share=0.4,
-            speed_mps=12.0,
-            vehicles_per_km=31.0,
-            pedestrians_per_km=26.0,
-            mix={
-                'hatchback': 0.11,
-                'sedan': 0.11,
-                'suv': 0.07,
-                'van': 0.04,
-                'boxtruck': 0.06,
-                'roadtrain': 0.15,
-                'citybus': 0.13,
-                'motorcycle': 0.17,
-                'bicycle': 0.16,
-            },
-            parked_share=0.35,
-        ),
-    )
+_VEHICLES_PER_KM: Final = 31.0
+#: The two cities side by side, but for the mix of traffic.
+_TRAITS: Final[dict[str, tuple[Any, Any]]] = {
+    'location': ('boston-seaport', 'singapore-onenorth'),
+    'left_hand': (False, True),
+    'is_grid': (True, False),
+    'block_m': ((95.0, 125.0), (85.0, 150.0)),
+    'dropped_links': (0.2, 0.0),
+    'warp_m': (5.0, 14.0),
+    'lane_width_m': (3.4, 3.2),
+    'lane_shares': ((0.45, 0.4, 0.15), (0.5, 0.4, 0.1)),
+    'parking_share': (0.55, 0.35),
+    'bike_lane_share': (0.5, 0.35),
+    'median_share': (0.3, 0.45),
+    'signal_share': (0.7, 0.4),
+    'speed_mps': (11.0, 12.0),
+    'pedestrians_per_km': (24.0, 26.0),
+    'parked_share': (0.4, 0.35),
 }
+#: Share of each kind among the moving vehicles of the two cities.
+_MIX: Final = {
+    'hatchback': (0.09, 0.11),
+    'sedan': (0.14, 0.11),
+    'suv': (0.14, 0.07),
+    'van': (0.05, 0.04),
+    'boxtruck': (0.07, 0.06),
+    'roadtrain': (0.14, 0.15),
+    'citybus': (0.1, 0.13),
+    'motorcycle': (0.1, 0.17),
+    'bicycle': (0.17, 0.16),
+}
+
+
+def _traits(city: int) -> CityTraits:
+    values = {name: cities[city] for name, cities in _TRAITS.items()}
+    mix = {kind: shares[city] for kind, shares in _MIX.items()}
+    return CityTraits(**values, vehicles_per_km=_VEHICLES_PER_KM, mix=mix)
+
+
+CITIES: Final = {traits.location: traits for traits in (_traits(0), _traits(1))}
 
 
 def city_traits(location: str) -> CityTraits:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,11 @@ class Street:
     shape_m: NDArrayFloat
     forward: tuple[str, ...] = ()
     backward: tuple[str, ...] = ()
+
+    @cached_property
+    def line(self) -> LineString:
+        """``shape_m`` as a line."""
+        return LineString(self.shape_m)
 
     def roles(self, edge: str) -> tuple[str, ...]:
         """The lanes of one of the two directed edges, by its name."""
@@ -137,7 +143,7 @@ def _merge_bends(streets: list[Street]) -> list[Street]:
 
 def _drop_close(streets: list[Street]) -> list[Street]:
     """Leave out streets that would run into another one away from their common junctions."""
-    kept = sorted(streets, key=lambda s: -LineString(s.shape_m).length)
+    kept = sorted(streets, key=lambda s: -s.line.length)
     for street in reversed(list(kept)):
         rest = [s for s in kept if s is not street]
         if any(_is_close(street, other) for other in rest) and _is_connected(rest):
@@ -147,8 +153,10 @@ def _drop_close(streets: list[Street]) -> list[Street]:
 
 def _is_close(street: Street, other: Street) -> bool:
     """Whether two streets come close where they do not meet."""
+    lines = [street.line, other.line]
+    if lines[0].distance(lines[1]) >= CLEARANCE_M:
+        return False
     common = [Point(street.shape_m[-i]) for i in (0, 1) if street.ends[-i] in other.ends]
-    lines = [LineString(s.shape_m) for s in (street, other)]
     for point in common:
         lines = [line.difference(point.buffer(1.5 * CLEARANCE_M)) for line in lines]
     return bool(lines[0].distance(lines[1]) < CLEARANCE_M)

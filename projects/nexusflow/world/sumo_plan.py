@@ -70,7 +70,8 @@ def build_net(plan: Plan, folder: Path) -> Path:
     arguments += ' --junctions.limit-turn-speed 3.0'
     arguments += ' --walkingareas --default.junctions.radius 5.5 --junctions.corner-detail 8'
     arguments += ' --junctions.internal-link-detail 12 --default.crossing-width 3.5'
-    arguments += ' --no-warnings --precision 3' + (' --lefthand' if plan.traits.left_hand else '')
+    arguments += ' --no-warnings --precision 3 --xml-validation never'
+    arguments += ' --lefthand' if plan.traits.left_hand else ''
     run_sumo('netconvert', arguments.split(), folder)
     return folder / 'city.net.xml'
 

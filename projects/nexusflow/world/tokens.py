@@ -26,7 +26,7 @@ def token(*parts: object) -> str:
         >>> len(token('sample', 'scene-0001', 3))
         32
     """
-    text = '\x1f'.join(str(part) for part in parts)
+    text = '\x1f'.join(map(str, parts))
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

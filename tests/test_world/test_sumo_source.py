@@ -9,8 +9,9 @@ import shapely
 from shapely.geometry import Point, Polygon
 from shapely.ops import nearest_points, unary_union
 
+from nexusflow.world import sumo_source
 from nexusflow.world.sumo_cities import CITIES, KINDS
-from nexusflow.world.sumo_scenes import REACH_M, cut_scene, pick_egos
+from nexusflow.world.sumo_scenes import REACH_M, TooFewDrives, cut_scene, pick_egos
 from nexusflow.world.sumo_source import (
     NETWORK_PITCH_M,
     NetworkJob,
@@ -81,6 +82,24 @@ def test_same_seed_same_bytes_and_other_networks_lie_elsewhere():
     assert len(merged.lane_centerlines) == len(merged.lanes)
     assert [s.split for s in scenes] == ['train', 'val']
     assert len({s.name for s in scenes}) == 2
+
+
+def test_simulation_goes_on_if_there_are_too_few_drives(monkeypatch):
+    job = NetworkJob('boston-seaport', 0, 'train', scenes=1, frames=6, seed=3)
+    (expected,) = build_network(job)[1]
+    ends = []
+
+    def picky(motions, scenes, frames, dead_ends_m, last_frame, seed):
+        ends.append(last_frame)
+        if len(ends) == 1:
+            raise TooFewDrives('none is good enough')
+        return pick_egos(motions, scenes, frames, dead_ends_m, last_frame, seed)
+
+    monkeypatch.setattr(sumo_source, 'pick_egos', picky)
+    (scene,) = build_network(job)[1]
+    assert ends == [10, 53]
+    assert [t.name for t in scene.tracks] == [t.name for t in expected.tracks]
+    assert np.abs(scene.ego_xy_m - expected.ego_xy_m).max() < 0.5, 'the same traffic, for longer'
 
 
 def test_map_layers_agree(city):

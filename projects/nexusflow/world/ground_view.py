@@ -2,7 +2,8 @@
 """The ground as a camera sees it: the pictures from above warped by the homography of the plane z = 0.
 
 The rig is fixed to the ego and the world is flat: where on the ground a pixel looks, in the ego frame, is found once
-per camera; per frame the ego's pose moves these places into the pictures.
+per camera; per frame the ego's pose moves these places into the pictures. A pixel is much longer than wide on the
+ground, and the level of detail lies between the two: supersampling is for rows only.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Sight:
 
     Attributes:
         first_row: First row that shows ground across its whole width.
-        ground_m: (rows from there on, columns, 2) places of the pixels' centres, ego frame.
+        ground_m: (rows from there on, image columns, 2) places, ego frame.
         forward_m: (rows from there on,) depth of the ground along the optical axis.
         far_m: (rows from there on,) its largest distance.
     """
@@ -100,11 +101,11 @@ class GroundView:
         # The fourth channel is kept: all of it, and nothing added.
         clear = np.concatenate([np.repeat(1.0 - fog, 3, axis=2), np.ones_like(fog)], axis=2)
         haze = np.concatenate([fog * fog_color, np.zeros_like(fog)], axis=2)
-        columns = camera.width * supersampling
         self._clear, self._haze = (
-            np.repeat(np.round(part).astype(np.uint8), columns, axis=1)
+            np.repeat(np.round(part).astype(np.uint8), camera.width, axis=1)
             for part in (255.0 * clear, haze)
         )
+        self._ground = np.empty((*sight.ground_m.shape[:2], 4), np.uint8)
 
     def draw(self, canvas: UInt8Image, ego2global: NDArrayFloat) -> None:
         """Draws the ground.
@@ -113,24 +114,27 @@ class GroundView:
             canvas: (H, W, 4) picture to draw into; the fourth channel becomes 255.
             ego2global: (3, 3) planar pose of the ego, metres.
         """
-        ground = canvas[self.first_row :]
+        if not len(self._ground):
+            return
         for band in self._bands:
             level = self._levels[band.level]
             matrix = (_global_to_picture(level.window) @ ego2global)[:2]
             places = cv2.transform(self._sight.ground_m[band.first : band.last], matrix)
-            # Written in place: the rows of the canvas are contiguous.
             cv2.remap(
                 level.picture,
                 places,
                 _NO_MAP,
                 cv2.INTER_LINEAR,
-                dst=ground[band.first : band.last],
+                dst=self._ground[band.first : band.last],
                 borderMode=cv2.BORDER_REPLICATE,
             )
-        if len(self._haze):
-            rows = ground[: len(self._haze)]
+        rows = self._ground[: len(self._haze)]
+        if len(rows):
             cv2.multiply(rows, self._clear, dst=rows, scale=1 / 255)
             cv2.add(rows, self._haze, dst=rows)
+        below = canvas[self.first_row :]
+        size = below.shape[1], below.shape[0]
+        cv2.resize(self._ground, size, dst=below, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _global_to_picture(window: Window) -> NDArrayFloat:
@@ -143,7 +147,7 @@ def _global_to_picture(window: Window) -> NDArrayFloat:
 @lru_cache(maxsize=12)
 def _sight(camera: Camera, supersampling: int) -> _Sight:
     """Where a camera's pixels look; the same in every scene."""
-    columns = (np.arange(camera.width * supersampling) + 0.5) / supersampling
+    columns = np.arange(camera.width) + 0.5
     rows = (np.arange(camera.height * supersampling) + 0.5) / supersampling
     forward, far = _row_distances(camera, rows)
     visible = np.flatnonzero(far < FAR_GROUND_M)

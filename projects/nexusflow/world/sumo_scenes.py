@@ -20,6 +20,10 @@ PLACE_M = 60.0
 PAUSE_FRAMES = 4
 
 
+class TooFewDrives(RuntimeError):
+    """The simulated traffic has too few drives of the wanted length."""
+
+
 def pick_egos(
     motions: Sequence[Motion],
     scenes: int,
@@ -44,7 +48,7 @@ def pick_egos(
         (first frame, ego's motion) of each scene.
 
     Raises:
-        RuntimeError: If the traffic has too few drives of that length.
+        TooFewDrives: If the traffic has too few drives of that length.
     """
     drives = [m for m in motions if m.kind in EGO_KINDS and len(m.yaw_rad) >= frames]
     chosen: list[tuple[int, Motion]] = []
@@ -66,7 +70,7 @@ def pick_egos(
         visited.append(best.center_xy_m[first - best.start + frames // 2])
         first += frames + PAUSE_FRAMES
     if len(chosen) < scenes:
-        raise RuntimeError(
+        raise TooFewDrives(
             f'only {len(chosen)} of {scenes} drives of {frames} frames found in the simulated '
             'traffic: ask for fewer scenes per network or shorter scenes'
         )
@@ -129,10 +133,12 @@ def cut_scene(
             frames = np.arange(begin - first, end - first, dtype=np.int64)
             path, heading = motion.center_xy_m[inside], motion.yaw_rad[inside]
             tracks += _track(motion, frames, path, heading, center)
-    for fixture in fixtures:
+    places = np.array([fixture.center_xy_m for fixture in fixtures]).reshape(-1, 2)
+    away = np.linalg.norm(places[:, None] - center, axis=2).min(axis=1)
+    for i in np.flatnonzero(away < REACH_M).tolist():
         frames = np.arange(count, dtype=np.int64)
-        path = np.tile(np.array(fixture.center_xy_m), (count, 1))
-        tracks += _track(fixture, frames, path, np.full(count, fixture.yaw_rad), center)
+        path, heading = np.tile(places[i], (count, 1)), np.full(count, fixtures[i].yaw_rad)
+        tracks += _track(fixtures[i], frames, path, heading, center)
     axle = center - EGO_CENTER_TO_AXLE_M * np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
     return SceneLog(name, location, split, timestamps_us, axle, yaw, tuple(tracks))
 

@@ -18,11 +18,11 @@ import numpy as np
 from nexusflow.world.scene import CityMap, SceneLog
 from nexusflow.world.sumo_cities import city_traits
 from nexusflow.world.sumo_map import city_map
-from nexusflow.world.sumo_network import read_net
+from nexusflow.world.sumo_network import RoadNet, read_net
 from nexusflow.world.sumo_plan import build_net, draw_plan
-from nexusflow.world.sumo_scenes import PAUSE_FRAMES, cut_scene, pick_egos
+from nexusflow.world.sumo_scenes import PAUSE_FRAMES, TooFewDrives, cut_scene, pick_egos
 from nexusflow.world.sumo_static import place_fixtures
-from nexusflow.world.sumo_traffic import FRAME_S, simulate
+from nexusflow.world.sumo_traffic import FRAME_S, Motion, simulate
 
 NETWORK_PITCH_M = 3000.0
 EPOCH_US = 1_700_000_000_000_000
@@ -95,14 +95,12 @@ def build_network(job: NetworkJob) -> Piece:
     traits = city_traits(job.location)
     key = [job.seed, zlib.crc32(job.location.encode()), job.index]
     seeds = [int(s) for s in np.random.SeedSequence(key).generate_state(4) >> 1]
-    length = round(job.scenes * (job.frames + PAUSE_FRAMES) * 1.3) + 40
     with tempfile.TemporaryDirectory(prefix='nexusflow_sumo_') as name:
         folder = Path(name)
         plan = draw_plan(traits, (job.index * NETWORK_PITCH_M, 0.0), seeds[0], folder)
         net = read_net(build_net(plan, folder), plan)
-        motions = simulate(net, length, seeds[1], folder)
+        motions, drives = _drive(net, job, (seeds[1], seeds[3]), folder)
     fixtures = place_fixtures(net, seeds[2])
-    drives = pick_egos(motions, job.scenes, job.frames, net.dead_ends_m, length, seeds[3])
     scenes = []
     for k, (first, ego) in enumerate(drives):
         frames = first + np.arange(job.frames, dtype=np.int64)
@@ -113,6 +111,27 @@ def build_network(job: NetworkJob) -> Piece:
             cut_scene(label, job.location, job.split, times, (first, ego), motions, fixtures)
         )
     return city_map(net), scenes
+
+
+def _drive(
+    net: RoadNet, job: NetworkJob, seeds: tuple[int, int], folder: Path
+) -> tuple[list[Motion], list[tuple[int, Motion]]]:
+    """Traffic, and the egos of the job's scenes, from seeds of the two.
+
+    Usually one scene can follow the other, and the simulation ends with the last; else it goes on for longer.
+    """
+    least = job.scenes * (job.frames + PAUSE_FRAMES)
+    planned = round(1.3 * least) + 40
+
+    def up_to(frames: int) -> tuple[list[Motion], list[tuple[int, Motion]]]:
+        motions = simulate(net, frames, planned, seeds[0], folder)
+        ends = net.dead_ends_m
+        return motions, pick_egos(motions, job.scenes, job.frames, ends, frames, seeds[1])
+
+    try:
+        return up_to(least)
+    except TooFewDrives:
+        return up_to(planned)
 
 
 def merge_city(pieces: Iterable[Piece]) -> Piece:

@@ -24,7 +24,7 @@ WALK_STEP_M = 1.6
 MIN_WALK_FRAMES = 4
 STANDING_M = 0.25
 #: Steps between two frames in which a towed body follows.
-_SHARES = tuple(k / 10 for k in range(1, 11))
+_SHARES = tuple(k / 5 for k in range(1, 6))
 Size = tuple[float, float, float]
 
 
@@ -56,12 +56,13 @@ class Motion:
         return self.start + np.arange(len(self.yaw_rad), dtype=np.int64)
 
 
-def simulate(net: RoadNet, frames: int, seed: int, folder: Path) -> list[Motion]:
+def simulate(net: RoadNet, frames: int, planned: int, seed: int, folder: Path) -> list[Motion]:
     """Let SUMO drive for a while.
 
     Args:
         net: The network; its file ``city.net.xml`` lies in ``folder``.
         frames: Number of frames, half a second apart, after the streets have filled.
+        planned: Frames for which the traffic is planned; the first ones do not depend on how many are simulated.
         seed: Decides who goes where, and SUMO's own dice.
         folder: For SUMO's files.
 
@@ -70,7 +71,7 @@ def simulate(net: RoadNet, frames: int, seed: int, folder: Path) -> list[Motion]
     """
     end = WARM_UP_S + frames * FRAME_S
     rng = np.random.default_rng(seed)
-    write_routes(net, end, rng, folder / 'city.rou.xml')
+    write_routes(net, WARM_UP_S + planned * FRAME_S, rng, folder / 'city.rou.xml')
     arguments = f'--net-file city.net.xml --route-files city.rou.xml --end {end} --seed {seed}'
     arguments += f' --step-length {FRAME_S} --fcd-output city.fcd.xml --precision 3'
     arguments += f' --device.fcd.begin {WARM_UP_S} --fcd-output.attributes id,x,y,angle,type'

@@ -5,7 +5,7 @@
 #   make test     lint, types, docstrings, tests
 #   make setup    only the set-up
 #
-# CUDA: make setup TORCH_SPEC="torch==2.13.0 --index-url https://download.pytorch.org/whl/cu130"
+# CUDA: make setup TORCH_SPEC="torch==2.13.0 --index-url <your CUDA wheel index>"
 
 PYTHON ?= python3.11
 TORCH_SPEC ?= torch==2.13.0

@@ -13,6 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from nexusflow.datasets.info_schema import (
+    CAMERAS,
+    CATEGORIES,
+    FRAME,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Info,
+)
+from nexusflow.datasets.mmdet3d_info import convert_mmdet3d_info
 from nexusflow.datasets.plain_pickle import InfoFileError, load_plain, save_plain
 
 __all__ = [
@@ -29,35 +38,6 @@ __all__ = [
     'save_info',
     'save_plain',
 ]
-
-SCHEMA = 'nexusflow'
-SCHEMA_VERSION = 1
-FRAME = 'lidar'
-
-CATEGORIES = (
-    'car',
-    'truck',
-    'trailer',
-    'bus',
-    'construction_vehicle',
-    'bicycle',
-    'motorcycle',
-    'pedestrian',
-    'traffic_cone',
-    'barrier',
-)
-"""nuScenes' detection classes in mmdet3d's order; ``labels`` index into this."""
-
-CAMERAS = (
-    'CAM_FRONT',
-    'CAM_FRONT_RIGHT',
-    'CAM_FRONT_LEFT',
-    'CAM_BACK',
-    'CAM_BACK_LEFT',
-    'CAM_BACK_RIGHT',
-)
-
-Info = dict[str, Any]
 
 _META_KEYS = ('version', 'split', 'categories', 'map_classes', 'map_range_m')
 _SAMPLE_SHAPES = {
@@ -118,8 +98,6 @@ def load_info(path: str | Path) -> Info:
             'make it with tools/create_data.py'
         )
     if 'schema' not in info['metainfo'] and 'info_version' in info['metainfo']:
-        from nexusflow.datasets.mmdet3d_info import convert_mmdet3d_info
-
         info = convert_mmdet3d_info(info, path)
     check_info(info, path)
     return info

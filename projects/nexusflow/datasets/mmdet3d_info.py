@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from nexusflow.datasets.info_file import (
+from nexusflow.datasets.info_schema import (
     CAMERAS,
     CATEGORIES,
     FRAME,
     SCHEMA,
     SCHEMA_VERSION,
     Info,
-    InfoFileError,
 )
+from nexusflow.datasets.plain_pickle import InfoFileError
 from nexusflow.geometry.vector_map import MAP_CLASSES
 
 _IMAGE_SIZE_WH = (1600, 900)

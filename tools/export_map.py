@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Export, compare, write.
 
     Raises:
-        SystemExit: The two differ by more than 1e-4; nothing is written.
+        SystemExit: The head cannot be exported, or the two differ by more than 1e-4; nothing is written.
     """
     args = parse_args(argv)
     cfg = Config.fromfile(args.config)
@@ -87,7 +87,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmdet3d'))
     head = build_head(cfg, args.checkpoint)
-    model = onnx_map_head(head, example_bev(head))
+    try:
+        model = onnx_map_head(head, example_bev(head))
+    except ValueError as error:
+        raise SystemExit(f'error: {error}') from error
     difference = largest_difference(head, model)
     if not difference <= TOLERANCE:
         raise SystemExit(f'onnxruntime differs from torch by {difference:.1e} > {TOLERANCE:.0e}')

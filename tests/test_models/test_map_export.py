@@ -59,3 +59,10 @@ def test_exported_and_onnx_graphs_equal_torch(head):
     assert proto.opset_import[0].version == OPSET
     assert 'GridSample' in {node.op_type for node in proto.graph.node}
     assert {node.domain for node in proto.graph.node} == {''}
+
+
+def test_a_head_of_traced_queries_says_that_it_cannot_be_exported(bev_grid, map_grid):
+    grids = [dict(range_m=grid.range_m, cell_m=grid.cell_m) for grid in (bev_grid, map_grid)]
+    head = NexusMapHead(16, *grids, query_source='traced', num_queries=12)
+    with pytest.raises(ValueError, match="query_source 'traced' cannot be exported"):
+        MapHeadGraph(head)

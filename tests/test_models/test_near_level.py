@@ -6,7 +6,8 @@ import torch
 
 from nexusflow.geometry.frames import project_points as project_numpy
 from nexusflow.models.bev.grid import BEVGrid
-from nexusflow.models.bev.near_level import NexusNearLevel, on_plane, read_first
+from nexusflow.models.bev.near_level import NexusNearLevel, on_plane
+from nexusflow.models.bev.voxel_lift import read_cameras
 from nexusflow.testing import make_rig
 
 IMAGE_HW = (64, 96)
@@ -33,7 +34,7 @@ def test_a_cell_reads_the_pixel_that_it_projects_to_in_its_first_camera():
     cams = rig().shape[1]
     numbers = torch.arange(cams).view(cams, 1, 1).expand(-1, height, width)
     images = torch.stack([u.expand(cams, -1, -1), v.expand(cams, -1, -1), numbers], dim=1)[None]
-    read, seen = read_first(images.float(), points, rig(), IMAGE_HW)
+    read, seen = read_cameras(images.float(), points, rig(), IMAGE_HW, 1)
     uv, depth = project_numpy(make_rig(IMAGE_HW), points.numpy())
     inside = (uv > 0).all(-1) & (uv < (width, height)).all(-1) & (depth > 0.1)
     assert np.array_equal(seen[0].numpy(), inside.any(0))

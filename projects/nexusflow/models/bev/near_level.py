@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .grid import BEVGrid
 from .temporal import NexusTemporalFusion
-from .voxel_lift import project_points
+from .voxel_lift import read_cameras
 
 
 @MODELS.register_module()
@@ -69,9 +69,9 @@ class NexusNearLevel(nn.Module):
             (B, channels, rows, cols) on the near grid.
         """
         shape = tuple(images.shape[-2:])
-        pixels, seen = read_first(images, self.fine_spots, lidar2img, shape)
+        pixels, seen = read_cameras(images, self.fine_spots, lidar2img, shape, 1)
         pixels = torch.cat([pixels, seen.unsqueeze(1).to(pixels.dtype)], dim=1)
-        features, _ = read_first(feats, self.spots, lidar2img, shape)
+        features, _ = read_cameras(feats, self.spots, lidar2img, shape, 1)
         near = self.stem(pixels.unflatten(2, self.fine_shape))
         return self.blocks(near + self.from_features(features.unflatten(2, self.grid.shape)))
 
@@ -92,31 +92,3 @@ def conv_block(in_channels: int, channels: int, stride: int) -> tuple[nn.Module,
         nn.BatchNorm2d(channels),
         nn.ReLU(inplace=True),
     )
-
-
-def read_first(
-    maps: Tensor, points_m: Tensor, lidar2img: Tensor, img_shape: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """Read each point in the first camera that sees it.
-
-    Args:
-        maps: (B, N, C, h, w), a map a camera.
-        points_m: (V, 3) lidar frame.
-        lidar2img: (B, N, 4, 4).
-        img_shape: (height, width) of the images that ``lidar2img`` projects into.
-
-    Returns:
-        Values (B, C, V), zero where no camera sees the point; whether one does, (B, V).
-    """
-    batch, cams, channels, height, width = maps.shape
-    uv, seen = project_points(points_m, lidar2img.flatten(0, 1), img_shape)
-    uv, seen = uv.unflatten(0, (batch, cams)), seen.unflatten(0, (batch, cams))
-    first = seen.int().argmax(1, keepdim=True)
-    uv = uv.gather(1, first.unsqueeze(-1).expand(-1, -1, -1, 2))
-    # the cameras' maps side by side are one wide image; half a pixel from the seams nothing mixes
-    atlas = maps.permute(0, 2, 3, 1, 4).reshape(batch, channels, height, cams * width)
-    x = ((uv[..., 0] + 1) / 2).clamp(0.5 / width, 1 - 0.5 / width)
-    uv = torch.stack([(x + first) / cams * 2 - 1, uv[..., 1]], dim=-1)
-    read = F.grid_sample(atlas, uv.to(atlas.dtype), padding_mode='border', align_corners=False)
-    seen = seen.any(1)
-    return read[:, :, 0] * seen.unsqueeze(1).to(read.dtype), seen

@@ -35,6 +35,42 @@ def project_points(
     return uv, seen
 
 
+def read_cameras(
+    maps: Tensor,
+    points_m: Tensor,
+    lidar2img: Tensor,
+    img_shape: tuple[int, int],
+    max_cameras: int,
+) -> tuple[Tensor, Tensor]:
+    """Read points in the cameras that see them: the mean over the first of these.
+
+    Args:
+        maps: (B, N, C, h, w), a map a camera.
+        points_m: (V, 3) lidar frame.
+        lidar2img: (B, N, 4, 4).
+        img_shape: (height, width) of the images that ``lidar2img`` projects into.
+        max_cameras: Cameras read for a point.
+
+    Returns:
+        Values (B, C, V), zero where no camera sees the point; whether one does, (B, V).
+    """
+    batch, cams, channels, height, width = maps.shape
+    uv, seen = project_points(points_m, lidar2img.flatten(0, 1), img_shape)
+    uv, seen = uv.unflatten(0, (batch, cams)), seen.unflatten(0, (batch, cams))
+    # the cameras' maps side by side are one wide image ("atlas"), so each point reads only its own cameras
+    atlas = maps.permute(0, 2, 3, 1, 4).reshape(batch, channels, height, cams * width)
+    # a stable sort by "seen" puts the seeing cameras first, in camera order
+    order = seen.int().argsort(dim=1, descending=True, stable=True)[:, : min(max_cameras, cams)]
+    picked = seen.gather(1, order)
+    uv = uv.gather(1, order.unsqueeze(-1).expand(-1, -1, -1, 2))
+    # keep half a pixel from the seams: bilinear reads must not mix neighbouring cameras
+    x = ((uv[..., 0] + 1) / 2).clamp(0.5 / width, 1 - 0.5 / width)
+    uv = torch.stack([(x + order) / cams * 2 - 1, uv[..., 1]], dim=-1)
+    sampled = F.grid_sample(atlas, uv.to(atlas.dtype), padding_mode='border', align_corners=False)
+    weight = picked / picked.sum(1, keepdim=True).clamp(min=1)
+    return (sampled * weight.unsqueeze(1).to(sampled.dtype)).sum(2), picked.any(1)
+
+
 def ray_channels(grid: BEVGrid) -> Tensor:
     """Where a cell lies seen from the ego: (4, H, W) x, y (scaled by 50 m), sine and cosine of the bearing."""
     xy = grid.centers().permute(2, 0, 1)
@@ -101,25 +137,7 @@ class NexusVoxelLift(nn.Module):
         Returns:
             (B, out_channels, H, W) BEV.
         """
-        batch, cams, channels, height, width = feats.shape
-        uv, seen = project_points(self.voxels, lidar2img.flatten(0, 1), img_shape)
-        uv, seen = uv.unflatten(0, (batch, cams)), seen.unflatten(0, (batch, cams))
-        # the cameras' maps side by side are one wide image ("atlas"), so each voxel reads only its own cameras
-        atlas = feats.permute(0, 2, 3, 1, 4).reshape(batch, channels, height, cams * width)
-        # a stable sort by "seen" puts the seeing cameras first, in camera order
-        order = seen.int().argsort(dim=1, descending=True, stable=True)[
-            :, : min(self.max_cameras, cams)
-        ]
-        picked = seen.gather(1, order)
-        uv = uv.gather(1, order.unsqueeze(-1).expand(-1, -1, -1, 2))
-        # keep half a pixel from the seams: bilinear reads must not mix neighbouring cameras
-        x = ((uv[..., 0] + 1) / 2).clamp(0.5 / width, 1 - 0.5 / width)
-        uv = torch.stack([(x + order) / cams * 2 - 1, uv[..., 1]], dim=-1)
-        sampled = F.grid_sample(
-            atlas, uv.to(atlas.dtype), padding_mode='border', align_corners=False
-        )
-        weight = picked / picked.sum(1, keepdim=True).clamp(min=1)
-        volume = (sampled * weight.unsqueeze(1).to(sampled.dtype)).sum(2)
-        volume = volume.reshape(batch, -1, *self.grid.shape)
-        rays = self.rays.to(volume.dtype).expand(batch, -1, -1, -1)
+        volume, _ = read_cameras(feats, self.voxels, lidar2img, img_shape, self.max_cameras)
+        volume = volume.reshape(len(feats), -1, *self.grid.shape)
+        rays = self.rays.to(volume.dtype).expand(len(feats), -1, -1, -1)
         return self.collapse(torch.cat([volume, rays], dim=1))

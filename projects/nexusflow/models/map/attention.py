@@ -53,8 +53,8 @@ class ReadBEV(nn.Module):
         return self.attention(query, state.points_m.flatten(1, 2), bev).view_as(state.content)
 
 
-class AlongElement(nn.Module):
-    """The points of an element see each other.
+class SelfAttention(nn.Module):
+    """What the self-attentions of map queries share.
 
     Args:
         channels: Channels C.
@@ -65,6 +65,10 @@ class AlongElement(nn.Module):
     def __init__(self, channels: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(channels, num_heads, dropout, batch_first=True)
+
+
+class AlongElement(SelfAttention):
+    """The points of an element see each other."""
 
     def forward(self, state: QueryState, bev: Tensor) -> Tensor:
         """Update (B, N, P, C)."""
@@ -73,18 +77,8 @@ class AlongElement(nn.Module):
         return self.attention(x, x, value, need_weights=False)[0].view_as(state.content)
 
 
-class AcrossElements(nn.Module):
-    """The p-th points of all elements of a group see each other, for every p (MapTRv2).
-
-    Args:
-        channels: Channels C.
-        num_heads: Attention heads.
-        dropout: Of the attention weights.
-    """
-
-    def __init__(self, channels: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(channels, num_heads, dropout, batch_first=True)
+class AcrossElements(SelfAttention):
+    """The p-th points of all elements of a group see each other, for every p (MapTRv2)."""
 
     def forward(self, state: QueryState, bev: Tensor) -> Tensor:
         """Update (B, N, P, C)."""
@@ -95,18 +89,8 @@ class AcrossElements(nn.Module):
         return told.unflatten(0, (batch, -1)).transpose(1, 2)
 
 
-class BetweenInstances(nn.Module):
-    """Elements of a group see each other by the means of their points; all points are told the same.
-
-    Args:
-        channels: Channels C.
-        num_heads: Attention heads.
-        dropout: Of the attention weights.
-    """
-
-    def __init__(self, channels: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(channels, num_heads, dropout, batch_first=True)
+class BetweenInstances(SelfAttention):
+    """Elements of a group see each other by the means of their points; all points are told the same."""
 
     def forward(self, state: QueryState, bev: Tensor) -> Tensor:
         """Update (B, N, 1, C)."""

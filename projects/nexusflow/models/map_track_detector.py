@@ -11,6 +11,7 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from ..supervision.view import View
 from .stream import SceneState, SceneStates, waves
 from .track.lifecycle import TrackLifecycle
 from .track.queries import batch_queries, move_queries
@@ -121,12 +122,16 @@ class NexusMapTrackDetector(BaseModel):
         track_losses, track_outs = self.track_head.loss(track_bev, data_samples, prev2curr, seconds)
         losses.update(track_losses)
         if self.regulariser is not None:
-            track_features = {
+            track_out = {
                 tap: torch.stack([out[tap] for out in track_outs], dim=1).flatten(0, 1)
                 for tap in ('bev',)
             }
-            map_features = {tap: map_out[tap] for tap in ('bev', 'queries')}
-            losses.update(self.regulariser(dict(map=map_features, track=track_features), flat))
+            features = dict(
+                map={tap: map_out[tap] for tap in ('bev', 'queries')},
+                track=track_out,
+            )
+            view = View(features, shared=track_bev.flatten(0, 1))
+            losses.update(self.regulariser([view], flat))
         return losses
 
     def _fuse_clip(self, raw: tuple[Tensor, ...], prev2curr: Tensor) -> tuple[Tensor, Tensor]:

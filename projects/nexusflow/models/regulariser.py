@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmdet3d.registry import MODELS
 from torch import Tensor, nn
 
 from ..flows.nexus import build_nexus_flow
+from ..supervision.view import View
 
 
 @MODELS.register_module()
@@ -34,11 +37,11 @@ class NexusFlowRegulariser(nn.Module):
         self.taps = {task: spec.pop('tap') for task, spec in tasks.items()}
         self.nexus = build_nexus_flow(tasks, dim=dim, flow=flow, weight=weight)
 
-    def forward(self, features: dict[str, dict[str, Tensor]], samples: list) -> dict[str, Tensor]:
-        """Align.
+    def forward(self, views: Sequence[View], samples: list) -> dict[str, Tensor]:
+        """Align the first view.
 
         Args:
-            features: Task to the head's features by tap.
+            views: Views of the samples.
             samples: The data samples, one a row of the features.
 
         Returns:
@@ -47,7 +50,7 @@ class NexusFlowRegulariser(nn.Module):
         Raises:
             KeyError: If a tap is not among the head's features.
         """
-        picked = {}
+        features, picked = views[0].features, {}
         for task, tap in self.taps.items():
             if tap not in features[task]:
                 raise KeyError(

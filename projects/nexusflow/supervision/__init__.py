@@ -13,16 +13,19 @@ from .partition import (
     Swapped,
     build_rule,
 )
+from .view import DenseView, View
 
 __all__ = [
     'RULES',
     'ByLocation',
+    'DenseView',
     'FromFile',
     'Full',
     'Random',
     'Rule',
     'SampleKey',
     'Swapped',
+    'View',
     'build_rule',
     'graph_zero',
     'label_mask',

@@ -16,6 +16,12 @@ from nexusflow.models.map.export import (
 from nexusflow.models.map.map_head import NexusMapHead
 
 HEADS = {
+    'traced': dict(
+        query_source='traced',
+        num_queries=12,
+        num_layers=1,
+        tracing=dict(num_rings=4, tracer=dict(num_seeds=12, num_steps=8)),
+    ),
     'anchors': dict(query_source='anchors', num_queries=6, num_layers=1),
     'learned': dict(
         query_source='learned',
@@ -32,8 +38,10 @@ HEADS = {
 def head(request, bev_grid, map_grid):
     grids = [dict(range_m=grid.range_m, cell_m=grid.cell_m) for grid in (bev_grid, map_grid)]
     head = NexusMapHead(16, *grids, **HEADS[request.param])
+    # a walk through the fields of a net of large random weights is chaotic
+    std = 0.1 if request.param == 'traced' else 0.2
     for parameter in head.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+        torch.nn.init.normal_(parameter, std=std)
     return head
 
 
@@ -47,8 +55,8 @@ def test_exported_and_onnx_graphs_equal_torch(head):
     with torch.no_grad():
         expected = graph(other)
         exported = trace_map_head(head, bev).module()(other)
-    assert expected[0].shape == (2, 6, 3)
-    assert expected[1].shape == (2, 6, 20, 2)
+    assert expected[0].shape == (2, head.num_queries, 3)
+    assert expected[1].shape == (2, head.num_queries, 20, 2)
     assert (expected[1][0] - graph(bev)[1][0]).abs().max() > 0.05
     assert largest_error(exported, expected) <= 1e-5
     model = onnx_map_head(head, bev)
@@ -59,10 +67,3 @@ def test_exported_and_onnx_graphs_equal_torch(head):
     assert proto.opset_import[0].version == OPSET
     assert 'GridSample' in {node.op_type for node in proto.graph.node}
     assert {node.domain for node in proto.graph.node} == {''}
-
-
-def test_a_head_of_traced_queries_says_that_it_cannot_be_exported(bev_grid, map_grid):
-    grids = [dict(range_m=grid.range_m, cell_m=grid.cell_m) for grid in (bev_grid, map_grid)]
-    head = NexusMapHead(16, *grids, query_source='traced', num_queries=12)
-    with pytest.raises(ValueError, match="query_source 'traced' cannot be exported"):
-        MapHeadGraph(head)

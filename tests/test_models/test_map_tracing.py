@@ -15,7 +15,7 @@ from nexusflow.models.map.line_fields import (
 )
 from nexusflow.models.map.targets import TargetBuilder
 from nexusflow.models.map.traced import TracedQueries
-from nexusflow.models.map.tracing import LineTracer, resample
+from nexusflow.models.map.tracing import LineTracer, first_of_each, resample
 
 GRID = BEVGrid((-15.0, -30.0, 15.0, 30.0), 0.5)
 POINTS = 20
@@ -120,6 +120,18 @@ def test_a_ring_is_walked_once():
     length = float(found[0].diff(dim=0).norm(dim=-1).sum())
     assert 0.8 * 16 * math.pi < length < 2.1 * 16 * math.pi
     assert gap_m(found[0], ring) < 0.25
+
+
+def test_the_choice_of_all_at_once_is_the_greedy_one():
+    torch.manual_seed(0)
+    loses = torch.rand(20, 30, 30).lt(0.15).tril(-1)
+    alive = torch.rand(20, 30) < 0.8
+    for matrix, candidates, kept in zip(loses, alive, first_of_each(loses, alive), strict=True):
+        chosen = []
+        for i in range(30):
+            if candidates[i] and not matrix[i, chosen].any():
+                chosen.append(i)
+        assert kept.nonzero().flatten().tolist() == chosen
 
 
 def test_without_lines_all_scores_are_zero():

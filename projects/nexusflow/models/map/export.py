@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from .map_head import NexusMapHead
-from .traced import TracedQueries
 
 # the first with GridSample is 16; 18 is the one torch writes without a conversion
 OPSET = 18
@@ -20,17 +19,10 @@ class MapHeadGraph(nn.Module):
 
     Args:
         head: The head; it is put into evaluation mode.
-
-    Raises:
-        ValueError: The head's queries are traced: how many lines are kept depends on the values, which no graph holds.
     """
 
     def __init__(self, head: NexusMapHead) -> None:
         super().__init__()
-        if isinstance(head.queries, TracedQueries):
-            raise ValueError(
-                "map_head.query_source 'traced' cannot be exported; train with 'anchors' or 'learned'"
-            )
         self.head = head.eval()
 
     def forward(self, bev: Tensor) -> tuple[Tensor, Tensor]:

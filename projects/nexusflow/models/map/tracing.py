@@ -13,6 +13,9 @@ from torch import Tensor
 from ..bev.grid import BEVGrid
 from .line_fields import halved_angle, read_class
 
+# a trained model's chains of duplicates are one or two long (67 frames)
+ROUNDS = 16
+
 
 def resample(lines_m: Tensor, valid: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Points at equal distances along lines.
@@ -26,9 +29,10 @@ def resample(lines_m: Tensor, valid: Tensor, count: int) -> tuple[Tensor, Tensor
         (..., count, 2) points and (...) lengths in metres.
     """
     lengths = lines_m.diff(dim=-2).norm(dim=-1) * (valid[..., 1:] & valid[..., :-1])
-    along = F.pad(lengths.cumsum(-1), (1, 0)).contiguous()
+    along = F.pad(lengths.cumsum(-1), (1, 0))
     wanted = along[..., -1:] * torch.linspace(0, 1, count, device=lines_m.device)
-    right = torch.searchsorted(along, wanted.contiguous(), right=True).clamp(1, along.shape[-1] - 1)
+    # the search of torch.searchsorted, which no ONNX operator does
+    right = (along.unsqueeze(-2) <= wanted.unsqueeze(-1)).sum(-1).clamp(1, along.shape[-1] - 1)
     start, stop = along.gather(-1, right - 1), along.gather(-1, right)
     weight = ((wanted - start) / (stop - start).clamp(min=1e-6)).clamp(0, 1).unsqueeze(-1)
     low, high = (
@@ -36,6 +40,26 @@ def resample(lines_m: Tensor, valid: Tensor, count: int) -> tuple[Tensor, Tensor
         for index in (right - 1, right)
     )
     return torch.lerp(low, high, weight), along[..., -1]
+
+
+def first_of_each(loses: Tensor, alive: Tensor, rounds: int = ROUNDS) -> Tensor:
+    """What a greedy choice from the best to the worst keeps, for all at once.
+
+    Whether a candidate is kept is right after as many rounds as its chain of better ones is long: the best at once,
+    those that lose only to it after one round, and so on.
+
+    Args:
+        loses: (B, M, M) whether the first would lose to the second, which is better.
+        alive: (B, M) candidates.
+        rounds: Longest chain.
+
+    Returns:
+        Boolean (B, M): alive, and none that is kept beats it.
+    """
+    kept = alive
+    for _ in range(rounds):
+        kept = alive & ~(loses & kept.unsqueeze(1)).any(2)
+    return kept
 
 
 class LineTracer:
@@ -97,7 +121,9 @@ class LineTracer:
         # what is a few steps long may be a speck
         score = score * length / (length + 2 * self.step_m)
         keep = self._unique(lines, labels, score * length)
-        score, order = (score * keep).sort(dim=1, descending=True, stable=True)
+        # among those that are not kept an order too: equal keys may come in any
+        order = torch.where(keep, 1 + score, score).topk(self.num_seeds, dim=1).indices
+        score = (score * keep).gather(1, order)
         lines = lines.gather(1, order[..., None, None].expand_as(lines))
         return lines, labels.gather(1, order), score
 
@@ -126,9 +152,10 @@ class LineTracer:
             sign = torch.where((tangent * heading).sum(-1, keepdim=True) < 0, -1.0, 1.0)
             ahead = F.normalize(F.normalize(there - here, dim=-1) + sign * tangent, dim=-1)
             inside = ((there > low) & (there < high)).all(-1)
-            # a ring ends where it began
-            closed = (there - start).norm(dim=-1) < 0.8 * self.step_m if step > 5 else False
-            alive = alive & (read[..., 4] > self.min_prob) & inside & ~torch.as_tensor(closed)
+            alive = alive & (read[..., 4] > self.min_prob) & inside
+            if step > 5:
+                # a ring ends where it began
+                alive = alive & ((there - start).norm(dim=-1) >= 0.8 * self.step_m)
             here = torch.where(alive.unsqueeze(-1), there, here)
             heading = torch.where(alive.unsqueeze(-1), ahead, heading)
             points.append(here)
@@ -136,7 +163,7 @@ class LineTracer:
         return torch.stack(points, dim=2), torch.stack(kept, dim=2)
 
     def _unique(self, lines: Tensor, labels: Tensor, evidence: Tensor) -> Tensor:
-        """(B, M) 1 for the lines to keep: those that no line of their class with more evidence covers."""
+        """Boolean (B, M), the lines to keep: those that no line of their class with more evidence covers."""
         num, pts = lines.shape[1:3]
         # a line of twenty points may have metres between them
         part = torch.linspace(0, 1, 4, device=lines.device)[:-1, None]
@@ -144,13 +171,8 @@ class LineTracer:
         gap = torch.cdist(lines.flatten(1, 2), finer.flatten(1, 2))
         gap = gap.view(-1, num, pts, num, finer.shape[2]).amin(4)
         covered = (gap < self.cover_m).float().mean(2) > 0.6
-        covered = (covered & (labels[:, :, None] == labels[:, None])).cpu().numpy()
-        ranks = evidence.argsort(dim=1, descending=True, stable=True).tolist()
-        keep = torch.zeros_like(evidence)
-        for b, count in enumerate((evidence > 0).sum(1).tolist()):
-            chosen: list[int] = []
-            for i in ranks[b][:count]:
-                if not covered[b, i, chosen].any():
-                    chosen.append(i)
-            keep[b, chosen] = 1
-        return keep
+        covered = covered & (labels[:, :, None] == labels[:, None])
+        mine, other = evidence[:, :, None], evidence[:, None]
+        index = torch.arange(num, device=lines.device)
+        better = (other > mine) | ((other == mine) & (index < index[:, None]))
+        return first_of_each(covered & better, evidence > 0)

@@ -56,4 +56,6 @@ model = dict(
         num_layers=1,
         num_blocks=1,
     ),
+    # a weak detector flickers: born early, shown once seen twice
+    lifecycle=dict(birth_score=0.2, min_hits=2),
 )

@@ -22,6 +22,8 @@ OPENMMLAB = [
 # The official evaluation; OpenCV draws what raster metrics compare, scipy matches tracks.
 EVAL = ['nuscenes-devkit>=1.2.0', 'motmetrics>=1.4.0', 'pandas', 'opencv-python-headless', 'scipy']
 EXPORT = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript']
+# Other flows, to measure ours beside them.
+PEERS = ['FrEIA==0.2', 'normflows==1.7.3', 'nflows==0.14', 'zuko==1.6.0']
 WORLD = ['eclipse-sumo>=1.28', 'sumolib>=1.28', 'pyarrow', 'opencv-python-headless', 'tqdm']
 
 
@@ -67,6 +69,7 @@ setup(
         'eval': EVAL,
         'world': WORLD,
         'export': EXPORT,
+        'peers': PEERS,
         'dev': [*EXPORT, 'interrogate', 'mypy', 'pytest', 'ruff'],
     },
     cmdclass={'build_py': BuildWithMim},

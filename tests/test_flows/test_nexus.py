@@ -1,4 +1,6 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -24,9 +26,9 @@ def make_features(batch: int = 3) -> dict:
     }
 
 
-def make_nexus(weight: float = 1.0) -> NexusFlow:
+def make_nexus(weight: float = 1.0, **kwargs) -> NexusFlow:
     torch.manual_seed(0)
-    nexus = build_nexus_flow(TASKS, dim=16, flow=dict(num_layers=3), weight=weight)
+    nexus = build_nexus_flow(TASKS, dim=16, flow=dict(num_layers=3), weight=weight, **kwargs)
     for surrogate in nexus.surrogates.values():
         for layer in surrogate.flow.layers:
             nn.init.normal_(layer.net[-1].weight, std=0.1)
@@ -116,3 +118,138 @@ def test_errors_name_the_fault():
     del features['track']
     with pytest.raises(KeyError, match=r"no feature for task\(s\) \['track'\]"):
         make_nexus()(features)
+
+
+def labelled(*tasks: tuple[str, ...]) -> list:
+    return [SimpleNamespace(tasks=names) for names in tasks]
+
+
+@pytest.mark.parametrize('kind', ['none', 'plain'])
+def test_ablations_of_the_flow_have_no_inverse_to_report(kind):
+    nexus = build_nexus_flow(TASKS, dim=16, flow=dict(type=kind))
+    out = nexus(make_features())
+    assert 'round_trip_error' not in out and out['loss_align'] > 0
+    out['loss_align'].backward()
+    assert all(p.grad is not None for p in nexus.parameters())
+
+
+def test_without_a_flow_it_is_the_mean_squared_error_of_the_aggregators():
+    nexus = build_nexus_flow(TASKS, dim=16, flow=dict(type='none'))
+    outputs = [nexus.surrogates[t].aggregator for t in nexus.tasks]
+    features = make_features()
+    h = torch.stack(
+        [
+            outputs[0](features['map']),
+            outputs[1](**features['track']),
+            outputs[2](features['scene']),
+        ]
+    )
+    expected = (h - h.mean(dim=0)).square().sum(dim=0).mean()
+    torch.testing.assert_close(nexus(features)['loss_align'], expected)
+
+
+@pytest.mark.parametrize('kind', ['pairwise', 'mmd', 'sinkhorn'])
+def test_other_objectives_reach_every_weight(kind):
+    nexus = make_nexus(objective=dict(type=kind))
+    nexus(make_features())['loss_align'].backward()
+    assert [n for n, p in nexus.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(('on', 'silent'), [('h', True), ('z', False)])
+def test_the_guard_has_a_loss_of_its_own_and_teaches_what_it_guards(on, silent):
+    nexus = make_nexus(guard=dict(weight=0.3, on=on))
+    out = nexus(make_features())
+    assert out['loss_guard'] > 0 and out['loss_guard'].requires_grad
+    assert torch.equal(out['loss_align'], make_nexus()(make_features())['loss_align'])
+    out['loss_guard'].backward()
+    for surrogate in nexus.surrogates.values():
+        assert all(p.grad is not None for p in surrogate.aggregator.parameters())
+        assert all((p.grad is None) == silent for p in surrogate.flow.parameters())
+
+
+def test_the_guard_prevents_the_collapse_that_the_alignment_alone_brings():
+    spreads = {}
+    for name, guard in (('without', None), ('with', dict(weight=1.0, covariance=0.0))):
+        nexus, features = make_nexus(guard=guard), make_features(batch=6)
+        optimizer = torch.optim.Adam(nexus.parameters(), lr=1e-2)
+        for _ in range(60):
+            optimizer.zero_grad()
+            out = nexus(features)
+            sum(value for key, value in out.items() if 'loss' in key).backward()
+            optimizer.step()
+        spreads[name] = min(out[f'z_std_{task}'].item() for task in TASKS)
+    assert spreads['without'] < 0.1 < 0.2 < spreads['with']
+
+
+def test_a_less_trusted_task_is_read_from_the_labels():
+    nexus = make_nexus(objective=dict(type='center', unlabelled=0.25))
+    features = make_features()
+    samples = labelled(('map',), ('map', 'track', 'scene'), ())
+    given = {
+        'map': torch.tensor([1.0, 1.0, 0.25]),
+        'track': torch.tensor([0.25, 1.0, 0.25]),
+        'scene': torch.tensor([0.25, 1.0, 0.25]),
+    }
+    by_labels = nexus(features, samples)['loss_align']
+    torch.testing.assert_close(by_labels, nexus(features, confidence=given)['loss_align'])
+    assert by_labels > make_nexus()(features)['loss_align']
+    everything = labelled(*[tuple(TASKS)] * 3)
+    torch.testing.assert_close(
+        nexus(features, everything)['loss_align'], make_nexus()(features)['loss_align']
+    )
+    with pytest.raises(ValueError, match="'unlabelled' needs the samples"):
+        nexus(features)
+
+
+@pytest.mark.parametrize(
+    'labels', [[(), (), ()], [('map',)] * 3, [('map', 'track')] * 3, [(), ('map',), tuple(TASKS)]]
+)
+@pytest.mark.parametrize('objective', [None, dict(type='center', unlabelled=0.0)])
+def test_any_number_of_labels_a_sample_aligns_all_tasks(labels, objective):
+    nexus = make_nexus(objective=objective)
+    out = nexus(make_features(), labelled(*labels))
+    assert out['loss_align'].isfinite() and out['loss_align'] > 0
+    out['loss_align'].backward()
+    for parameter in nexus.parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all()
+
+
+def test_copies_follow_slowly_and_are_not_trained():
+    nexus, features = make_nexus(objective=dict(type='center', momentum=0.75)), make_features()
+    trained = [p for p in nexus.parameters() if p.requires_grad]
+    assert len(trained) == len(list(nexus.surrogates.parameters()))
+    nexus.followers.module.load_state_dict(nexus.surrogates.state_dict())
+    first = nexus(features)['loss_align']
+    torch.testing.assert_close(first, make_nexus()(features)['loss_align'])
+    first.backward()
+    assert all(p.grad is not None for p in trained)
+    own, copy = (s.parameters() for s in (nexus.surrogates, nexus.followers.module))
+    own, copy = next(own), next(copy)
+    start = copy.clone()
+    with torch.no_grad():
+        own += 1.0
+    nexus(features)
+    torch.testing.assert_close(copy, start + 0.25)
+    nexus.eval()(features)
+    torch.testing.assert_close(copy, start + 0.25)
+
+
+def test_copies_are_saved_and_loaded():
+    nexus = make_nexus(objective=dict(type='center', momentum=0.5))
+    for parameter in nexus.surrogates.parameters():
+        nn.init.normal_(parameter)
+    nexus(make_features())
+    other = make_nexus(objective=dict(type='center', momentum=0.5))
+    other.load_state_dict(nexus.state_dict())
+    for a, b in zip(nexus.followers.parameters(), other.followers.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_objective_and_guard_compute_in_single_precision_under_autocast():
+    settings = dict(objective=dict(type='center', unlabelled=0.5), guard=dict(weight=1.0))
+    nexus, features = make_nexus(**settings), make_features()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        out = nexus(features, labelled(('map',), (), ()))
+    assert out['loss_align'].dtype == out['loss_guard'].dtype == torch.float32
+    outputs = nexus(features, labelled(('map',), (), ()))
+    torch.testing.assert_close(out['loss_align'], outputs['loss_align'], rtol=0.05, atol=0)

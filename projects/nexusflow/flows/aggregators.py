@@ -8,12 +8,23 @@ agree by shrinking its vectors, and the weight of the alignment means the same f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ['BEVAggregator', 'QueryAggregator', 'VectorAggregator', 'mlp']
+from .composite import LevelsAggregator, MixtureAggregator
+
+__all__ = [
+    'AGGREGATORS',
+    'BEVAggregator',
+    'QueryAggregator',
+    'VectorAggregator',
+    'build_aggregator',
+    'mlp',
+]
 
 
 def mlp(in_dim: int, hidden: int, out_dim: int) -> nn.Sequential:
@@ -99,18 +110,27 @@ class BEVAggregator(nn.Module):
         dim: Length D of the embedding.
         grid: Queries per axis; there are ``grid ** 2``.
         num_points: Sampling points of each query.
+        width: Length W of a query; a quarter of D if not given, since all queries together are what
+            the embedding is made of, and D of each would be most of the method's memory.
     """
 
-    def __init__(self, in_channels: int, dim: int, grid: int = 4, num_points: int = 4) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        dim: int,
+        grid: int = 4,
+        num_points: int = 4,
+        width: int | None = None,
+    ) -> None:
         super().__init__()
         self.grid, self.num_points = grid, num_points
-        num_queries = grid**2
-        self.queries = nn.Parameter(torch.randn(num_queries, dim) / math.sqrt(dim))
-        self.context = nn.Linear(in_channels, dim)
-        self.offset = nn.Linear(dim, num_points * 2)
-        self.weight = nn.Linear(dim, num_points)
-        self.value = nn.Linear(in_channels, dim)
-        self.project = mlp(num_queries * dim, dim, dim)
+        num_queries, width = grid**2, width or max(dim // 4, 1)
+        self.queries = nn.Parameter(torch.randn(num_queries, width) / math.sqrt(width))
+        self.context = nn.Linear(in_channels, width)
+        self.offset = nn.Linear(width, num_points * 2)
+        self.weight = nn.Linear(width, num_points)
+        self.value = nn.Linear(in_channels, width)
+        self.project = mlp(num_queries * width, dim, dim)
         centers = (torch.arange(grid) + 0.5) * (2.0 / grid) - 1.0
         places = torch.stack(torch.meshgrid(centers, centers, indexing='xy'), dim=-1)
         self.places: Tensor
@@ -126,7 +146,7 @@ class BEVAggregator(nn.Module):
             self.offset.bias.copy_(torch.atanh(0.5 * circle).flatten())
 
     def sampling_points(self, query: Tensor) -> Tensor:
-        """Points (B, Q, P, 2) as x, y in [-1, 1] over the map, for queries (B, Q, D).
+        """Points (B, Q, P, 2) as x, y in [-1, 1] over the map, for queries (B, Q, W).
 
         They lie at most one cell of the grid away from their query's place.
         """
@@ -144,3 +164,62 @@ class BEVAggregator(nn.Module):
         pooled = torch.einsum('bcqp,bqp->bqc', sampled, weight.to(sampled.dtype))
         embedding: Tensor = self.project((query + self.value(pooled)).flatten(1))
         return embedding
+
+
+AGGREGATORS: dict[str, Callable[..., nn.Module]] = {
+    'bev': BEVAggregator,
+    'queries': QueryAggregator,
+    'vector': VectorAggregator,
+    'levels': LevelsAggregator,
+    'mixture': MixtureAggregator,
+}
+"""Name in a configuration -> class."""
+
+
+def build_aggregator(
+    cfg: Mapping[str, Any], dim: int, channels: int | None = None, where: str = 'aggregator'
+) -> nn.Module:
+    """An aggregator from a plain dictionary, as it stands in a configuration.
+
+    Apply it by :func:`nexusflow.flows.composite.aggregate`.
+
+    Args:
+        cfg: ``type``, a key of ``AGGREGATORS``, and its arguments. 'levels' has a list ``levels``, 'mixture' a
+            dictionary ``parts`` of such dictionaries, nested as one likes.
+        dim: Length D of the embedding.
+        channels: ``in_channels`` of those that do not give their own.
+        where: What errors call it.
+
+    Raises:
+        ValueError: If a type is missing or unknown.
+        TypeError: If an argument is missing or unknown.
+
+    Example:
+        >>> both = dict(
+        ...     type='mixture',
+        ...     parts=dict(bev=dict(type='bev'), queries=dict(type='queries', in_channels=4)),
+        ... )
+        >>> aggregator = build_aggregator(both, dim=16, channels=8)
+        >>> aggregator(bev=torch.rand(2, 8, 9, 9), queries=torch.rand(2, 5, 4)).shape
+        torch.Size([2, 16])
+    """
+    args = dict(cfg)
+    kind = args.pop('type', None)
+    if kind not in AGGREGATORS:
+        raise ValueError(f'{where}: unknown aggregator {kind!r}; choose from {sorted(AGGREGATORS)}')
+    if kind == 'levels':
+        args['levels'] = [
+            build_aggregator(level, dim, channels, f'{where}.levels[{i}]')
+            for i, level in enumerate(args.get('levels', ()))
+        ]
+    elif kind == 'mixture':
+        args['parts'] = {
+            name: build_aggregator(part, dim, channels, f'{where}.parts.{name}')
+            for name, part in args.get('parts', {}).items()
+        }
+    elif channels is not None:
+        args.setdefault('in_channels', channels)
+    try:
+        return AGGREGATORS[kind](dim=dim, **args)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'{where}: {error}') from error

@@ -1,14 +1,17 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""What it means that the tasks' embeddings agree."""
+"""What it means that the tasks' embeddings agree on each sample: at a centre, or in pairs."""
 
 from __future__ import annotations
 
+from itertools import combinations
+
+import torch
 from torch import Tensor
 
-__all__ = ['center_alignment', 'center_distance']
+__all__ = ['center_alignment', 'center_distance', 'pairwise_alignment', 'weighted_center']
 
 
-def center_alignment(z: Tensor) -> Tensor:
+def center_alignment(z: Tensor, center: Tensor | None = None) -> Tensor:
     r"""The paper's centre objective, O(N) in the number of tasks.
 
     .. math::
@@ -21,16 +24,46 @@ def center_alignment(z: Tensor) -> Tensor:
 
     Args:
         z: Embeddings (N, B, D) of N tasks.
+        center: Another centre (B, D) than the mean.
 
     Returns:
-        Scalar; 0 if and only if all tasks agree on each sample.
+        Scalar; 0 if and only if all tasks are at the centre of each sample.
 
     Example:
         >>> import torch
         >>> center_alignment(torch.tensor([[[0.0, 0.0]], [[2.0, 0.0]]])).item()
         1.0
     """
-    return (z - z.mean(dim=0)).square().sum(dim=0).mean()
+    center = z.mean(dim=0) if center is None else center
+    return (z - center).square().sum(dim=0).mean()
+
+
+def weighted_center(z: Tensor, confidence: Tensor) -> Tensor:
+    """The tasks' mean by confidence, (B, D); the plain mean of a sample without any confidence.
+
+    Args:
+        z: Embeddings (N, B, D).
+        confidence: (N, B), not negative.
+    """
+    nothing = confidence.sum(dim=0, keepdim=True) <= 0
+    weight = torch.where(nothing, torch.ones_like(confidence), confidence)
+    weight = weight / weight.sum(dim=0)
+    return torch.einsum('nb,nbd->bd', weight.to(z.dtype), z)
+
+
+def pairwise_alignment(z: Tensor) -> Tensor:
+    r"""The paper's pairwise objective, O(N^2) in the number of tasks.
+
+    .. math:: L = \frac{1}{N B D} \sum_b \sum_{i<j} \lVert z_{ib} - z_{jb} \rVert^2
+
+    Divided by N, it is the same function as :func:`center_alignment`, so that one weight serves
+    both; the paper's plain sum for one sample is N D times as large. What remains is the cost.
+
+    Args:
+        z: Embeddings (N, B, D) of N tasks.
+    """
+    pairs = [(a - b).square().mean() for a, b in combinations(z.unbind(), 2)]
+    return torch.stack(pairs).sum() / len(z)
 
 
 def center_distance(z: Tensor) -> Tensor:

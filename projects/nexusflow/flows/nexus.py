@@ -7,26 +7,22 @@ training needs it; a model without it predicts the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .aggregators import BEVAggregator, QueryAggregator, VectorAggregator
-from .alignment import center_alignment, center_distance
-from .coupling import CouplingFlow
+from ..supervision.masking import label_mask
+from .aggregators import build_aggregator
+from .alignment import center_distance
+from .composite import Feature, aggregate
+from .guard import CollapseGuard
+from .momentum import MomentumCopy
+from .objectives import CenterObjective, Objective, build_objective
+from .transforms import build_transform
 
-__all__ = ['AGGREGATORS', 'Feature', 'NexusFlow', 'Surrogate', 'build_nexus_flow']
-
-Feature = Tensor | Mapping[str, Tensor]
-"""A task's feature: a tensor, or the keyword arguments of its aggregator."""
-
-AGGREGATORS: dict[str, Callable[..., nn.Module]] = {
-    'bev': BEVAggregator,
-    'queries': QueryAggregator,
-    'vector': VectorAggregator,
-}
+__all__ = ['NexusFlow', 'Surrogate', 'build_nexus_flow']
 
 ROUND_TRIP_ROWS = 8
 
@@ -36,27 +32,27 @@ class Surrogate(nn.Module):
 
     Args:
         aggregator: Module from the feature to a vector (B, D).
-        flow: Invertible module on vectors of length D.
+        flow: Module on vectors of length D, its attribute ``dim``; invertible, but for ablations.
     """
 
-    def __init__(self, aggregator: nn.Module, flow: CouplingFlow) -> None:
+    def __init__(self, aggregator: nn.Module, flow: nn.Module) -> None:
         super().__init__()
         self.aggregator = aggregator
         self.flow = flow
 
     def forward(self, feature: Feature) -> tuple[Tensor, Tensor]:
         """The embedding h' (B, D) before the flow and z (B, D) after it."""
-        if isinstance(feature, Mapping):
-            embedding = self.aggregator(**feature)
-        else:
-            embedding = self.aggregator(feature)
+        embedding = aggregate(self.aggregator, feature)
         return embedding, self.flow(embedding)
 
     @torch.no_grad()
-    def round_trip_error(self, embedding: Tensor, z: Tensor) -> Tensor:
-        """Largest |c^-1(z) - h'| over the first rows: what float arithmetic loses."""
+    def round_trip_error(self, embedding: Tensor, z: Tensor) -> Tensor | None:
+        """Largest |c^-1(z) - h'| over the first rows, what float arithmetic loses; None without an inverse."""
+        inverse: Callable[[Tensor], Tensor] | None = getattr(self.flow, 'inverse', None)
+        if inverse is None:
+            return None
         rows = slice(ROUND_TRIP_ROWS)
-        return (self.flow.inverse(z[rows]) - embedding[rows]).abs().max()
+        return (inverse(z[rows]) - embedding[rows]).abs().max()
 
 
 class NexusFlow(nn.Module):
@@ -65,12 +61,20 @@ class NexusFlow(nn.Module):
     Args:
         surrogates: One per task, all with the same length D of z.
         weight: lambda, the factor of the alignment in the total loss.
+        objective: What alignment means; the paper's centre by default.
+        guard: Guard against collapse of the aggregators; none by default.
 
     Raises:
         ValueError: If there are fewer than two tasks, or their embeddings differ in length.
     """
 
-    def __init__(self, surrogates: Mapping[str, Surrogate], weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        surrogates: Mapping[str, Surrogate],
+        weight: float = 1.0,
+        objective: Objective | None = None,
+        guard: CollapseGuard | None = None,
+    ) -> None:
         super().__init__()
         if len(surrogates) < 2:
             raise ValueError(
@@ -81,27 +85,39 @@ class NexusFlow(nn.Module):
             raise ValueError(f"'surrogates': the embeddings must be of one length, got {dims}")
         self.surrogates = nn.ModuleDict(surrogates)
         self.weight = weight
+        self.objective = objective or CenterObjective()
+        self.guard = guard
+        momentum = self.objective.momentum
+        self.followers = None if momentum is None else MomentumCopy(self.surrogates, momentum)
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks."""
         return tuple(self.surrogates)
 
-    def forward(self, features: Mapping[str, Feature], samples: object = None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        features: Mapping[str, Feature],
+        samples: Sequence[Any] | None = None,
+        confidence: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         """Align the tasks on every sample.
 
         Args:
             features: The feature of each task, for the same B samples.
-            samples: The data samples; not needed, since labels play no part in the alignment.
+            samples: The B data samples; only an objective with ``unlabelled`` reads their ``tasks``.
+            confidence: For each task (B,), how far its embedding is trusted, instead of that.
 
         Returns:
-            ``loss_align`` (with its weight) and detached diagnostics: ``align_distance``, mean
-            distance of a task to the centre; ``round_trip_error``, largest error of the flows'
-            inverses; ``z_std_<task>``, spread of z over the batch (left out for a batch of one),
-            which falls towards 0 when a surrogate collapses.
+            ``loss_align`` and, with a guard, ``loss_guard`` (with their weights), and detached
+            diagnostics: ``align_distance``, mean distance of a task to the centre;
+            ``round_trip_error``, largest error of the flows' inverses; ``z_std_<task>``, spread of
+            z over the batch (left out for a batch of one), which falls towards 0 when a surrogate
+            collapses.
 
         Raises:
             KeyError: If a task has no feature.
+            ValueError: If the objective needs to know what is labelled, and no samples are given.
         """
         missing = [task for task in self.tasks if task not in features]
         if missing:
@@ -110,25 +126,59 @@ class NexusFlow(nn.Module):
             )
         outputs = {task: self.surrogates[task](features[task]) for task in self.tasks}
         z = torch.stack([output[1] for output in outputs.values()])
-        return {
-            'loss_align': self.weight * center_alignment(z),
-            **self._diagnostics(outputs, z.detach()),
-        }
+        trust = self._confidence(z, samples, confidence)
+        anchor = self._anchor(features)
+        with torch.autocast(z.device.type, enabled=False):
+            losses = {'loss_align': self.weight * self.objective(z, trust, anchor)}
+            if self.guard is not None:
+                h = torch.stack([output[0] for output in outputs.values()])
+                losses['loss_guard'] = self.guard(h.to(z.dtype) if self.guard.on == 'h' else z)
+        return losses | self._diagnostics(outputs, z.detach())
+
+    def _confidence(
+        self,
+        z: Tensor,
+        samples: Sequence[Any] | None,
+        confidence: Mapping[str, Tensor] | None,
+    ) -> Tensor | None:
+        """(N, B) in the order of the tasks, or None if all are alike."""
+        if confidence is not None:
+            return torch.stack([confidence[task].to(z) for task in self.tasks])
+        if self.objective.unlabelled == 1.0:
+            return None
+        if samples is None:
+            raise ValueError(
+                "the objective's 'unlabelled' needs the samples, to know what is labelled; pass "
+                'them, or confidence'
+            )
+        labels = [sample.tasks for sample in samples]
+        masks = torch.stack([label_mask(labels, task, z.device) for task in self.tasks])
+        return torch.where(masks, 1.0, self.objective.unlabelled).to(z)
+
+    @torch.no_grad()
+    def _anchor(self, features: Mapping[str, Feature]) -> Tensor | None:
+        """Embeddings (N, B, D) of the momentum copies, which follow first when training."""
+        if self.followers is None:
+            return None
+        if self.training:
+            self.followers.update(self.surrogates)
+        copies = dict(self.followers.module.named_children())
+        return torch.stack([copies[task](features[task])[1] for task in self.tasks])
 
     @torch.no_grad()
     def _diagnostics(
         self, outputs: Mapping[str, tuple[Tensor, Tensor]], z: Tensor
     ) -> dict[str, Tensor]:
         """Scalars that are logged; (N, B, D) z is in the order of the tasks."""
+        scalars = {'align_distance': center_distance(z)}
         errors = []
         for task, output in outputs.items():
             surrogate = self.surrogates[task]
             assert isinstance(surrogate, Surrogate)
-            errors.append(surrogate.round_trip_error(*output))
-        scalars = {
-            'align_distance': center_distance(z),
-            'round_trip_error': torch.stack(errors).max(),
-        }
+            error = surrogate.round_trip_error(*output)
+            errors += [] if error is None else [error]
+        if errors:
+            scalars['round_trip_error'] = torch.stack(errors).max()
         if z.shape[1] > 1:
             for task, z_task in zip(outputs, z, strict=True):
                 scalars[f'z_std_{task}'] = z_task.std(dim=0).mean()
@@ -140,17 +190,24 @@ def build_nexus_flow(
     dim: int = 256,
     flow: Mapping[str, Any] | None = None,
     weight: float = 1.0,
+    objective: Mapping[str, Any] | None = None,
+    guard: Mapping[str, Any] | None = None,
+    channels: int | None = None,
 ) -> NexusFlow:
     """NexusFlow from plain dictionaries, as they stand in a configuration.
 
     Args:
-        tasks: For each task its aggregator: ``type``, a key of ``AGGREGATORS``, and its arguments.
+        tasks: For each task its aggregator, see :func:`nexusflow.flows.aggregators.build_aggregator`.
         dim: Length D of the embeddings.
-        flow: Arguments of :class:`CouplingFlow` other than ``dim``.
+        flow: Arguments of :class:`CouplingFlow` other than ``dim``; for the ablations ``type``, a key of
+            :data:`nexusflow.flows.transforms.TRANSFORMS`.
         weight: lambda.
+        objective: See :func:`nexusflow.flows.objectives.build_objective`.
+        guard: Arguments of :class:`nexusflow.flows.guard.CollapseGuard`.
+        channels: ``in_channels`` of the aggregators that do not give their own.
 
     Raises:
-        ValueError: If an aggregator's type is missing or unknown.
+        ValueError: If a type is missing or unknown, or an argument is out of range.
 
     Example:
         >>> nexus = build_nexus_flow({
@@ -161,15 +218,15 @@ def build_nexus_flow(
         >>> sorted(out)
         ['align_distance', 'loss_align', 'round_trip_error', 'z_std_map', 'z_std_track']
     """
-    surrogates = {}
-    for task, aggregator in tasks.items():
-        args = dict(aggregator)
-        kind = args.pop('type', None)
-        if kind not in AGGREGATORS:
-            raise ValueError(
-                f"task '{task}': unknown aggregator {kind!r}; choose from {sorted(AGGREGATORS)}"
-            )
-        surrogates[task] = Surrogate(
-            AGGREGATORS[kind](dim=dim, **args), CouplingFlow(dim, **(flow or {}))
+    surrogates = {
+        task: Surrogate(
+            build_aggregator(spec, dim, channels, f"task '{task}'"), build_transform(flow, dim)
         )
-    return NexusFlow(surrogates, weight=weight)
+        for task, spec in tasks.items()
+    }
+    return NexusFlow(
+        surrogates,
+        weight=weight,
+        objective=build_objective(objective),
+        guard=None if guard is None else CollapseGuard(**guard),
+    )

@@ -61,6 +61,8 @@ def test_task_selects_its_judge_and_keeps_the_neutral_ones():
     assert select_evaluators(EVALUATORS, 'track') == EVALUATORS[1:]
     assert select_evaluators(EVALUATORS, 'all') == EVALUATORS
     assert select_evaluators(EVALUATORS[0], 'map') == EVALUATORS[:1]
+    dense = [dict(type='NexusDenseMetric')]
+    assert select_evaluators(dense + EVALUATORS[:1], 'dense') == dense
 
 
 def test_task_without_a_judge_is_named():

@@ -14,6 +14,7 @@ from mmengine.runner import load_state_dict
 
 from nexusflow.models.map_track_detector import clip_motion, relative_pose
 from nexusflow.models.track.carry import CarryRule
+from nexusflow.models.track.lifecycle import TrackLifecycle
 from nexusflow.testing import make_clip_batch
 
 PARTIAL = [('map',), ('track',)]
@@ -181,7 +182,7 @@ def test_predictions_do_not_need_the_regulariser(small_model, clips):
     assert {key.split('.')[0] for key in unexpected} == {'regulariser'}
     outputs = []
     for model in (trained, plain):
-        model.lifecycle.birth_score = 0.0
+        model.lifecycle = TrackLifecycle(birth_score=0.0)
         (result,) = model.eval()(**clips(1, 1, (32, 64)), mode='predict')
         outputs.append(result)
     a, b = outputs

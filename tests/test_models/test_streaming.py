@@ -30,6 +30,7 @@ def model(request, small_config):
             module.running_var.uniform_(0.5, 1.5)
     model.lifecycle.birth_score = model.lifecycle.keep_score = 0.0
     model.lifecycle.patience, model.lifecycle.detection_score = 100, 0.0
+    model.lifecycle.min_hits = 1
     return model.eval()
 
 

@@ -2,12 +2,23 @@
 """What stands between mmengine's runner and the package; its import makes checkpoints readable."""
 
 from . import compat
-from .hooks import AtomicLocalBackend, NexusCheckpointHook, NexusClipLengthHook, NexusSeedHook
+from .hooks import (
+    AtomicLocalBackend,
+    NexusCheckpointHook,
+    NexusClipLengthHook,
+    NexusDiagnosticsHook,
+    NexusRunRecordHook,
+    NexusSeedHook,
+    NexusTwoStageHook,
+)
 
 __all__ = [
     'AtomicLocalBackend',
     'NexusCheckpointHook',
     'NexusClipLengthHook',
+    'NexusDiagnosticsHook',
+    'NexusRunRecordHook',
     'NexusSeedHook',
+    'NexusTwoStageHook',
     'compat',
 ]

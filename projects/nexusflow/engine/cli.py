@@ -13,7 +13,11 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-METRIC_OF_TASK = {'map': 'NexusMapMetric', 'track': 'NexusTrackMetric'}
+METRIC_OF_TASK = {
+    'map': 'NexusMapMetric',
+    'track': 'NexusTrackMetric',
+    'dense': 'NexusDenseMetric',
+}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +50,9 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if not torch.cuda.is_available():
         cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+        # mmengine's default names a device, which a CPU has not
+        wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+        cfg.setdefault('model_wrapper_cfg', wrapper)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:

@@ -12,16 +12,24 @@ from torch import nn
 
 from .compat import register_safe_globals
 
-_TRAINING_ONLY = 'regulariser'
+TRAINING_ONLY = 'regulariser'
+# where our detector keeps it, and an adapted one
+TRAINING_ONLY_PREFIXES = (f'{TRAINING_ONLY}.', f'nexusflow.{TRAINING_ONLY}.')
 
 
-def build_model(cfg: Config, checkpoint: str, device: str | torch.device = 'cpu') -> nn.Module:
+def build_model(
+    cfg: Config,
+    checkpoint: str,
+    device: str | torch.device = 'cpu',
+    keep_regulariser: bool = False,
+) -> nn.Module:
     """The config's model with the weights of a checkpoint, ready to predict.
 
     Args:
         cfg: Configuration with ``model``.
         checkpoint: Path of the ``.pth`` file.
         device: Where the model goes.
+        keep_regulariser: Whether the regulariser of the training is built and loaded too.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
@@ -30,14 +38,15 @@ def build_model(cfg: Config, checkpoint: str, device: str | torch.device = 'cpu'
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f"checkpoint '{checkpoint}' does not exist")
     settings = dict(cfg.model)
-    settings.pop(_TRAINING_ONLY, None)
+    if not keep_regulariser:
+        settings.pop(TRAINING_ONLY, None)
     model = MODELS.build(settings)
     register_safe_globals()
     content = torch.load(checkpoint, map_location='cpu', weights_only=True)
     weights = {
         name: value
         for name, value in content.get('state_dict', content).items()
-        if not name.startswith(f'{_TRAINING_ONLY}.')
+        if keep_regulariser or not name.startswith(TRAINING_ONLY_PREFIXES)
     }
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if missing or unexpected:

@@ -3,6 +3,17 @@
 
 from .checkpoint_hook import AtomicLocalBackend, NexusCheckpointHook
 from .clip_length_hook import NexusClipLengthHook
+from .diagnostics_hook import NexusDiagnosticsHook
+from .run_record_hook import NexusRunRecordHook
 from .seed_hook import NexusSeedHook
+from .two_stage_hook import NexusTwoStageHook
 
-__all__ = ['AtomicLocalBackend', 'NexusCheckpointHook', 'NexusClipLengthHook', 'NexusSeedHook']
+__all__ = [
+    'AtomicLocalBackend',
+    'NexusCheckpointHook',
+    'NexusClipLengthHook',
+    'NexusDiagnosticsHook',
+    'NexusRunRecordHook',
+    'NexusSeedHook',
+    'NexusTwoStageHook',
+]

@@ -1,0 +1,4 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+# The distributions of the tasks' vectors are aligned, by entropic optimal transport.
+_base_ = './nexusflow_tiny.py'
+model = dict(regulariser=dict(objective=dict(type='sinkhorn')))

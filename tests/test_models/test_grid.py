@@ -41,6 +41,14 @@ def test_sample_between_centres_is_the_mean_and_outside_zero(grid):
     assert read[..., 1].abs().max() == 0
 
 
+def test_resample_reads_the_cells_of_another_grid(grid):
+    bev = torch.arange(32.0).view(1, 1, *grid.shape)
+    assert grid.resample(bev, BEVGrid(grid.range_m, grid.cell_m)) is bev
+    coarse = grid.resample(bev, BEVGrid(grid.range_m, 4.0))
+    # the middle of two by two cells
+    torch.testing.assert_close(coarse, torch.nn.functional.avg_pool2d(bev, 2))
+
+
 def test_cell_of_counts_the_cells_row_by_row(grid):
     cell, inside = grid.cell_of(grid.centers())
     assert cell.flatten().tolist() == list(range(32))

@@ -12,7 +12,9 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..supervision.view import View
+from .map.dense_view import map_dense_view
 from .stream import SceneState, SceneStates, waves
+from .track.dense_view import track_dense_view
 from .track.lifecycle import TrackLifecycle
 from .track.queries import batch_queries, move_queries
 
@@ -122,17 +124,28 @@ class NexusMapTrackDetector(BaseModel):
         track_losses, track_outs = self.track_head.loss(track_bev, data_samples, prev2curr, seconds)
         losses.update(track_losses)
         if self.regulariser is not None:
-            track_out = {
-                tap: torch.stack([out[tap] for out in track_outs], dim=1).flatten(0, 1)
-                for tap in ('bev',)
-            }
-            features = dict(
-                map={tap: map_out[tap] for tap in ('bev', 'queries')},
-                track=track_out,
-            )
-            view = View(features, shared=track_bev.flatten(0, 1))
+            track_bev = track_bev.flatten(0, 1)
+            view = self._view(map_out, track_outs, track_bev, data_samples)
             losses.update(self.regulariser([view], flat))
         return losses
+
+    def _view(self, map_out: dict, track_outs: list, bev: Tensor, clips: list) -> View:
+        """What the regulariser looks at: no second view, since a crop of a scene is not a scene for six cameras.
+
+        Dense views lie on the map head's grid, and the shared BEV (B * T, C, H, W) is then read there too.
+        """
+        track_bev = torch.stack([out['bev'] for out in track_outs], dim=1).flatten(0, 1)
+        map_features = {tap: map_out[tap] for tap in ('bev', 'queries')}
+        features = dict(map=map_features, track=dict(bev=track_bev))
+        if not getattr(self.regulariser, 'needs_dense', False):
+            return View(features, shared=bev)
+        grid = self.map_head.grid
+        dense = dict(
+            map=map_dense_view(self.map_head, map_out, [s for clip in clips for s in clip]),
+            track=track_dense_view(self.track_head, track_outs, clips, grid),
+        )
+        shared = self.track_head.encoder.source.resample(bev, grid)
+        return View(features, shared=shared, dense=dense)
 
     def _fuse_clip(self, raw: tuple[Tensor, ...], prev2curr: Tensor) -> tuple[Tensor, Tensor]:
         """Temporal fusion of all frames at once; the first of a clip has no previous one."""

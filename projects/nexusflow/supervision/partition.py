@@ -25,6 +25,7 @@ __all__ = [
     'SampleKey',
     'Swapped',
     'build_rule',
+    'uniform',
 ]
 
 TASKS = ('map', 'track')
@@ -36,6 +37,12 @@ class SampleKey(NamedTuple):
     token: str
     scene_name: str
     location: str
+
+
+def uniform(seed: int, unit: str, purpose: str) -> float:
+    """A number in [0, 1) that depends on the seed and the names only, on every machine."""
+    digest = hashlib.sha256(f'{seed}/{unit}/{purpose}'.encode()).digest()
+    return int.from_bytes(digest[:6], 'big') / 2.0**48
 
 
 class Rule(ABC):
@@ -197,15 +204,10 @@ class Random(Rule):
         """Drawn for the sample's scene, or for itself."""
         unit = sample.scene_name if self.per == 'scene' else sample.token
         if self.probs is None:
-            return frozenset({self.tasks[int(self._uniform(unit, '') * len(self.tasks))]})
+            return frozenset({self.tasks[int(uniform(self.seed, unit, '') * len(self.tasks))]})
         return frozenset(
-            task for task, prob in self.probs.items() if self._uniform(unit, task) < prob
+            task for task, prob in self.probs.items() if uniform(self.seed, unit, task) < prob
         )
-
-    def _uniform(self, unit: str, task: str) -> float:
-        """A number in [0, 1) that depends on the seed and the names only."""
-        digest = hashlib.sha256(f'{self.seed}/{unit}/{task}'.encode()).digest()
-        return int.from_bytes(digest[:6], 'big') / 2.0**48
 
 
 class FromFile(Rule):

@@ -71,6 +71,12 @@ class BEVGrid:
             *bev.shape[:2], *shape
         )
 
+    def resample(self, bev: Tensor, target: BEVGrid) -> Tensor:
+        """Read a map (B, C, H, W) on this grid at the cells of another one; zero outside."""
+        if (self.range_m, self.shape) == (target.range_m, target.shape):
+            return bev
+        return self.sample(bev, target.centers().to(bev.device).expand(len(bev), -1, -1, -1))
+
     def cell_of(self, xy_m: Tensor) -> tuple[Tensor, Tensor]:
         """Row and column of points (..., 2) and whether they lie inside.
 

@@ -151,11 +151,17 @@ class TrackLoss(nn.Module):
         left = ((ids >= 0) & (matched[-1] < 0)) * weight
         return FrameSums(terms, targets.valid.sum(), left.sum())
 
+    def bumps(self, targets: FrameTargets) -> Tensor:
+        """Target of the centre heatmap, (B, L, H, W) in [0, 1]: a Gaussian at each object."""
+        centers, valid = targets.code[..., :2], targets.valid
+        return draw_centers(
+            centers, targets.labels, valid, self.grid, self.num_classes, self.sigma_m
+        )
+
     def _dense(self, outputs: dict, targets: FrameTargets, keep: Tensor) -> dict[str, Tensor]:
         """Heatmap, footprints, and, with queries from peaks, boxes at the cells that hold a centre."""
         code, labels, valid = targets.code, targets.labels, targets.valid
-        goal = draw_centers(code[..., :2], labels, valid, self.grid, self.num_classes, self.sigma_m)
-        heat = (heatmap_focal_loss(outputs['heat'], goal) * keep).sum()
+        heat = (heatmap_focal_loss(outputs['heat'], self.bumps(targets)) * keep).sum()
         area = footprints(code, labels, valid, self.grid, self.num_classes)
         seg = (segmentation_bce(outputs['segmentation'], area) * keep).sum() * area[0].numel()
         terms = dict(heat=heat * self.heat_weight, seg=seg * self.seg_weight)

@@ -1,8 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""Convert a data set to NexusFlow's info files.
+"""Convert a data set: nuScenes to NexusFlow's info files, NYUv2 to the arrays that are read.
 
-Splits are the official ones (or those of <version>/splits.json), or any others: lists of scene names or sample
-tokens in JSON or text files, or cities.
+Splits of nuScenes are the official ones (or those of <version>/splits.json), or any others: lists of scene
+names or sample tokens in JSON or text files, or cities.
 
 Examples:
     python tools/create_data.py nuscenes --root-path data/nuscenes --version v1.0-mini --workers 4
@@ -10,6 +10,8 @@ Examples:
         --splits roddick_train=roddick_scenes.json#train roddick_val=roddick_scenes.json#val
     python tools/create_data.py nuscenes --root-path data/nuscenes --version v1.0-trainval \
         --splits far_train=city:boston-*,singapore-onenorth far_val=city:singapore-queenstown,singapore-hollandvillage
+    python tools/create_data.py nyuv2 --root data/nyuv2
+    python tools/create_data.py nyuv2-parquet --root downloads/nyuv2 --out data/nyuv2
 """
 
 from __future__ import annotations
@@ -25,7 +27,20 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('dataset', choices=['nuscenes'], help='format of the data set')
+    formats = parser.add_subparsers(dest='dataset', required=True, help='format of the data set')
+    _add_nuscenes(formats.add_parser('nuscenes', help='info files of nuScenes or of a world'))
+    check = formats.add_parser('nyuv2', help="look at all files of MTAN's NYUv2 or an indoor world")
+    check.add_argument('--root', type=Path, required=True, help='folder of train/ and val/')
+    check.set_defaults(run=check_nyuv2)
+    parquet = formats.add_parser('nyuv2-parquet', help="NYUv2 from parquet to MTAN's layout")
+    parquet.add_argument('--root', type=Path, required=True, help='folder of the .parquet files')
+    parquet.add_argument('--out', type=Path, required=True, help='data root to make')
+    parquet.set_defaults(run=convert_nyuv2)
+    return parser.parse_args()
+
+
+def _add_nuscenes(parser: argparse.ArgumentParser) -> None:
+    """Options of the info files."""
     parser.add_argument('--root-path', '--root', type=Path, required=True, help='data root')
     parser.add_argument(
         '--version',
@@ -61,12 +76,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--centerlines', action='store_true', help='a fourth class, as in MapTRv2')
     parser.add_argument('--no-maps', action='store_true', help='convert without map vectors')
     parser.add_argument('--force', action='store_true', help='convert again what is up to date')
-    return parser.parse_args()
+    parser.set_defaults(run=convert_nuscenes)
 
 
-def main() -> None:
-    """Convert and report."""
-    args = parse_args()
+def convert_nuscenes(args: argparse.Namespace) -> None:
+    """Write info files and report."""
     from nexusflow.datasets.info_file import load_info
     from nexusflow.datasets.nuscenes_converter import ConvertSpec, convert
     from nexusflow.datasets.nuscenes_splits import SplitSpec
@@ -82,10 +96,7 @@ def main() -> None:
         splits=SplitSpec(tuple(args.splits), args.allow_missing),
     )
     start, started_at = time.perf_counter(), time.time()
-    try:
-        paths = convert(spec, workers=args.workers, force=args.force)
-    except (FileNotFoundError, ValueError) as e:
-        sys.exit(f'error: {e}')
+    paths = convert(spec, workers=args.workers, force=args.force)
     seconds = time.perf_counter() - start
     total = 0
     for split, path in paths.items():
@@ -100,6 +111,35 @@ def main() -> None:
                     print(f'  {city}: {key.replace("_", " ")}: {layers}')
     if total:
         print(f'{total} samples in {seconds:.1f} s: {total / seconds:.0f} samples/s')
+
+
+def check_nyuv2(args: argparse.Namespace) -> None:
+    """Look at all files and report."""
+    from nexusflow.datasets.nyuv2_files import DenseFolder
+    from nexusflow.world.indoor.spec import CLASSES
+
+    for split in ('train', 'val'):
+        files = DenseFolder(args.root, split, len(CLASSES))
+        height, width = files.size_hw
+        print(f'{split}: {files.check("all")} samples of {height} x {width} pixels are fine')
+
+
+def convert_nyuv2(args: argparse.Namespace) -> None:
+    """Write the arrays of parquet files and report."""
+    from nexusflow.datasets.nyuv2_parquet import convert_parquet
+    from nexusflow.world.indoor.spec import CLASSES
+
+    for split, count in convert_parquet(args.root, args.out, len(CLASSES)).items():
+        print(f'{split}: {count} samples -> {args.out / split}')
+
+
+def main() -> None:
+    """Run the command; bad input gives one line."""
+    args = parse_args()
+    try:
+        args.run(args)
+    except (FileExistsError, FileNotFoundError, ValueError) as e:
+        sys.exit(f'error: {e}')
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 
 from nexusflow.datasets.clip_dataset import NexusClipDataset
 from nexusflow.datasets.info_file import InfoFileError, load_info, save_info
+from nexusflow.datasets.nyuv2 import NexusDenseDataset
 from nexusflow.datasets.samplers import NexusSceneSampler
 from nexusflow.datasets.transforms import (
     NexusBevAug,
@@ -15,6 +16,7 @@ __all__ = [
     'InfoFileError',
     'NexusBevAug',
     'NexusClipDataset',
+    'NexusDenseDataset',
     'NexusImageAug',
     'NexusLoadMultiViewImages',
     'NexusPackClip',

@@ -8,8 +8,6 @@ order of the jobs, so the bytes do not depend on the number of workers.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nexusflow.world.camera import nuscenes_like_rig
+from nexusflow.world.fingerprint import code_fingerprint, library_versions
 from nexusflow.world.nuscenes_schema import Tables
 from nexusflow.world.nuscenes_writer import write_map, write_scene, write_tables
 from nexusflow.world.parts import Part, PartJob, build_part, merge_maps, plan_parts
@@ -145,20 +144,6 @@ def _record(spec: WorldSpec, seed: int) -> dict[str, Any]:
         'schema_version': 1,
         'seed': seed,
         'spec': recipe,
-        'code': _code_fingerprint(),
-        'libraries': {name: _version(name) for name in _LIBRARIES},
+        'code': code_fingerprint(Path(__file__).parent),
+        'libraries': library_versions(_LIBRARIES),
     }
-
-
-def _code_fingerprint() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob('*.py')):
-        digest.update(path.name.encode() + b'\0' + path.read_bytes() + b'\0')
-    return digest.hexdigest()
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ''

@@ -78,7 +78,7 @@ PRESETS: Final[dict[str, WorldSpec]] = {
     'demo': WorldSpec(),
     'bench': WorldSpec(
         train_scenes_per_city=60,
-        val_scenes_per_city=20,
+        val_scenes_per_city=12,
         train_networks_per_city=8,
         val_networks_per_city=4,
     ),

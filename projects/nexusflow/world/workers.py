@@ -20,7 +20,7 @@ import cv2
 Job = TypeVar('Job')
 Result = TypeVar('Result')
 #: Imported once, in the process that workers are forked from.
-_PRELOAD = ('nexusflow.world.build',)
+_PRELOAD = ('nexusflow.world.build', 'nexusflow.world.indoor.build')
 
 
 class WorkerPool:

@@ -14,6 +14,7 @@ import numpy as np
 from mmengine.dataset import pseudo_collate
 
 from nexusflow.datasets.frames import Frame, in_range
+from nexusflow.datasets.transforms.dense_packing import NexusPackDense
 from nexusflow.datasets.transforms.packing import NexusPackClip
 from nexusflow.geometry.boxes import boxes_to_lidar, velocity_to_lidar
 from nexusflow.geometry.frames import camera_matrix, invert_rigid, make_rigid, transform_points
@@ -24,6 +25,7 @@ SECONDS_PER_FRAME = 0.5
 NUM_OBJECTS = 6
 MAP_RANGE_M = (-15.0, -30.0, 15.0, 30.0)
 TRACK_RANGE_M = (-51.2, -51.2, 51.2, 51.2)
+DENSE_TASKS = ('segmentation', 'depth', 'normal')
 # class, length, width, height; the object with index 1 leaves, 2 appears, 3 has no known velocity
 _OBJECTS = (
     (0, 4.5, 1.9, 1.6),
@@ -73,9 +75,7 @@ def make_clip_batch(
         >>> data['data_samples'][1][0].frame_idx
         1
     """
-    each = [tasks] * batch if all(isinstance(task, str) for task in tasks) else list(tasks)
-    if len(each) != batch:
-        raise ValueError(f'tasks: {len(each)} sequences for batch {batch}; give one for each clip')
+    each = _one_each(tasks, batch)
     rng = np.random.default_rng(seed)
     pack = NexusPackClip()
     clips = [
@@ -83,6 +83,61 @@ def make_clip_batch(
         for b in range(batch)
     ]
     return dict(pseudo_collate(clips))
+
+
+def make_dense_batch(
+    batch: int = 2,
+    image_hw: tuple[int, int] = (64, 96),
+    tasks: Sequence[str] | Sequence[Sequence[str]] = DENSE_TASKS,
+    seed: int = 0,
+    num_classes: int = 13,
+) -> dict[str, Any]:
+    """Make a collated batch of images with dense labels, as a data loader gives it to a model's preprocessor.
+
+    Every pixel is drawn by itself; a tenth of the labels is not valid.
+
+    Args:
+        batch: Images B.
+        image_hw: Height and width, pixels.
+        tasks: Names of the tasks that all images are labelled for, or one such sequence an image.
+        seed: Another seed gives other images and labels.
+        num_classes: Number of classes.
+
+    Returns:
+        'inputs': {'img': B tensors (3, H, W) in [0, 1]}, 'data_samples': B samples with ``gt_sem_seg``,
+        ``gt_depth`` and ``gt_normal``.
+
+    Example:
+        >>> make_dense_batch(image_hw=(8, 16))['data_samples'][1].gt_normal.data.shape
+        torch.Size([3, 8, 16])
+    """
+    rng = np.random.default_rng(seed)
+    items = []
+    for index, labelled in enumerate(_one_each(tasks, batch)):
+        known = [rng.random(image_hw) < 0.9 for _ in DENSE_TASKS]
+        normal = rng.normal(size=(*image_hw, 3))
+        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+        results = {
+            'img': rng.random((*image_hw, 3), dtype=np.float32),
+            'gt_sem_seg': np.where(known[0], rng.integers(num_classes, size=image_hw), -1),
+            'gt_depth': (known[1] * rng.uniform(0.5, 8.0, image_hw)).astype(np.float32),
+            'gt_normal': (known[2][..., None] * normal).astype(np.float32),
+            'sample_idx': index,
+            'img_path': f'{index}.npy',
+            'tasks': tuple(labelled),
+        }
+        items.append(NexusPackDense().transform(results))
+    return dict(pseudo_collate(items))
+
+
+def _one_each(
+    tasks: Sequence[str] | Sequence[Sequence[str]], batch: int
+) -> Sequence[Sequence[str]]:
+    """A sequence of task names for each item of a batch."""
+    each = [tasks] * batch if all(isinstance(task, str) for task in tasks) else list(tasks)
+    if len(each) != batch:
+        raise ValueError(f'tasks: {len(each)} sequences for batch {batch}; give one for each item')
+    return each
 
 
 def make_rig(image_hw: tuple[int, int]) -> np.ndarray:

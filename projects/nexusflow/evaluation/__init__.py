@@ -1,6 +1,6 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""The judges: Chamfer AP of vector maps, and the official nuScenes tracking evaluation."""
+"""The judges: Chamfer AP of vector maps, the official nuScenes tracking evaluation, dense tasks."""
 
-from .metrics import NexusMapMetric, NexusTrackMetric
+from .metrics import NexusDenseMetric, NexusMapMetric, NexusTrackMetric
 
-__all__ = ['NexusMapMetric', 'NexusTrackMetric']
+__all__ = ['NexusDenseMetric', 'NexusMapMetric', 'NexusTrackMetric']

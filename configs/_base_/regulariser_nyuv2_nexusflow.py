@@ -1,0 +1,13 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+# NexusFlow (arXiv 2512.06251) on the features of three dense heads.
+regulariser = dict(
+    type='NexusFlowRegulariser',
+    dim=256,
+    weight=0.1,
+    flow=dict(num_layers=6),
+    tasks=dict(
+        segmentation=dict(type='bev', tap='feature'),
+        depth=dict(type='bev', tap='feature'),
+        normal=dict(type='bev', tap='feature'),
+    ),
+)

@@ -1,0 +1,4 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+# The upper bound: every image with all labels.
+_base_ = './nyuv2_segnet_baseline_200e.py'
+train_dataloader = dict(dataset=dict(supervision=dict(_delete_=True, type='Full')))

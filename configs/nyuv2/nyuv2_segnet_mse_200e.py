@@ -1,0 +1,4 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+# No flow: the aggregators' vectors are aligned as they are.
+_base_ = './nyuv2_segnet_nexusflow_200e.py'
+model = dict(regulariser=dict(flow=dict(_delete_=True, type='none')))

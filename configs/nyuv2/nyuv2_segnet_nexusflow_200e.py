@@ -1,0 +1,5 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+# The baseline and NexusFlow: the tasks' features aligned on every image.
+_base_ = ['./nyuv2_segnet_baseline_200e.py', '../_base_/regulariser_nyuv2_nexusflow.py']
+model = dict(regulariser={{_base_.regulariser}})
+default_hooks = dict(diagnostics=dict(type='NexusDiagnosticsHook', shared=('trunk',)))

@@ -1,0 +1,8 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+# One model for depth alone, on the images that the baseline has this label of.
+_base_ = './nyuv2_tiny_baseline.py'
+supervision = dict(_delete_=True, type='SingleTask', task='depth', of=dict(type='OneLabel'))
+train_dataloader = dict(dataset=dict(supervision=supervision, keep_unlabelled=False))
+model = dict(heads=dict(_delete_=True, depth=dict(type='NexusDepthHead', channels=1)))
+val_evaluator = dict(tasks=dict(segmentation=None, normal=None))
+test_evaluator = val_evaluator

@@ -1,0 +1,10 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+# One model for segmentation alone, on the images that the baseline has this label of.
+_base_ = './nyuv2_tiny_baseline.py'
+supervision = dict(_delete_=True, type='SingleTask', task='segmentation', of=dict(type='OneLabel'))
+train_dataloader = dict(dataset=dict(supervision=supervision, keep_unlabelled=False))
+model = dict(
+    heads=dict(_delete_=True, segmentation=dict(type='NexusSegmentationHead', channels=13))
+)
+val_evaluator = dict(tasks=dict(depth=None, normal=None))
+test_evaluator = val_evaluator

@@ -22,6 +22,8 @@ OPENMMLAB = [
 # The official evaluation; OpenCV draws what raster metrics compare, scipy matches tracks.
 EVAL = ['nuscenes-devkit>=1.2.0', 'motmetrics>=1.4.0', 'pandas', 'opencv-python-headless', 'scipy']
 EXPORT = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript']
+# t-SNE in the page of a comparison.
+REPORT = ['scikit-learn>=1.2']
 # Other flows, to measure ours beside them.
 PEERS = ['FrEIA==0.2', 'normflows==1.7.3', 'nflows==0.14', 'zuko==1.6.0']
 WORLD = ['eclipse-sumo>=1.28', 'sumolib>=1.28', 'pyarrow', 'opencv-python-headless', 'tqdm']
@@ -70,6 +72,7 @@ setup(
         'world': WORLD,
         'export': EXPORT,
         'peers': PEERS,
+        'report': REPORT,
         'dev': [*EXPORT, 'interrogate', 'mypy', 'pytest', 'ruff'],
     },
     cmdclass={'build_py': BuildWithMim},

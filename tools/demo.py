@@ -21,7 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import nexusflow
-from nexusflow.engine.stages import Stage, StageRunner, digest_of
+from nexusflow.engine.progress import show_line
+from nexusflow.engine.stages import Stage, StageRunner, command_environment, digest_of
 from nexusflow.evaluation.functional.files import read_json, write_json
 from nexusflow.evaluation.functional.summary import metrics_by_city
 from nexusflow.visualization.report import write_report
@@ -161,18 +162,6 @@ def command(tool: str, *args: str) -> tuple[str, ...]:
     return (sys.executable, str(TOOLS / tool), *args)
 
 
-def environment(args: argparse.Namespace, world: Path) -> dict[str, str]:
-    """The data root for the configs, and a fair share of the cores for each command."""
-    threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
-    return {
-        'OMP_NUM_THREADS': threads,
-        'MKL_NUM_THREADS': threads,
-        **os.environ,
-        'NEXUSFLOW_DATA_ROOT': str(world),
-        'PYTHONPATH': os.pathsep.join([str(PACKAGE.parent), os.environ.get('PYTHONPATH', '')]),
-    }
-
-
 def collect(args: argparse.Namespace, seconds: dict[str, float]) -> dict:
     """What the report shows of each method."""
     methods = {}
@@ -205,14 +194,6 @@ def table(methods: dict) -> str:
     return '\n'.join(lines)
 
 
-def show_progress(line: str) -> None:
-    """A line that replaces the one before on a terminal, and follows it elsewhere."""
-    if sys.stdout.isatty():
-        print(f'\r\033[K{line}', end='', flush=True)
-    else:
-        print(line, flush=True)
-
-
 def main() -> int:
     """Run what is missing, then write the results."""
     args = parse_args()
@@ -225,8 +206,8 @@ def main() -> int:
         stages,
         args.work_dir / 'stages',
         args.jobs,
-        environment(args, world),
-        show_progress,
+        command_environment(args.jobs, {'NEXUSFLOW_DATA_ROOT': str(world)}),
+        show_line,
     )
     start = time.monotonic()
     try:

@@ -2,6 +2,8 @@
 import dataclasses
 import fcntl
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +121,57 @@ def test_digest_follows_names_and_contents(tmp_path):
     changed = digest_of([folder])
     (folder / 'a.py').rename(folder / 'c.py')
     assert len({before, changed, digest_of([folder])}) == 3
+
+
+def test_what_a_killed_command_leaves_is_ended(tmp_path):
+    """A process that keeps the output open and ignores its end would be waited for without end."""
+    code = (
+        'import os, signal, subprocess, sys; '
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']); "
+        "open(sys.argv[1], 'w').write(str(child.pid)); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    stage = Stage('killed', (sys.executable, '-c', code, str(tmp_path / 'pid')))
+    with pytest.raises(RuntimeError, match='status -9'):
+        run([stage], tmp_path)
+    pid = int((tmp_path / 'pid').read_text())
+    end = time.monotonic() + 20
+    while Path(f'/proc/{pid}').exists() and ' Z ' not in Path(f'/proc/{pid}/stat').read_text():
+        time.sleep(0.05)
+        assert time.monotonic() < end
+
+
+def test_with_keep_going_only_what_needs_a_failed_stage_is_left_out(tmp_path):
+    bad = Stage('bad', (sys.executable, '-c', "import sys; sys.exit('no luck')"))
+    stages = [
+        bad,
+        appending('after', tmp_path / 'after', needs=('bad',)),
+        appending('later', tmp_path / 'later', needs=('after',)),
+        appending('free', tmp_path / 'free'),
+    ]
+    runner = StageRunner(stages, tmp_path / 'records', interval=0.1, keep_going=True)
+    assert set(runner.run()) == {'free'}
+    assert list(runner.failures) == ['bad'] and 'no luck' in runner.failures['bad']
+    assert [runner.is_finished(s.name) for s in stages] == [False, False, False, True]
+
+
+def test_nothing_is_started_after_the_time(chain, tmp_path):
+    slow = Stage('slow', (sys.executable, '-c', 'import time; time.sleep(0.5)'))
+    seconds = run([slow, *chain], tmp_path, max_seconds=0.2)
+    assert set(seconds) == {'slow'}
+    assert set(run([slow, *chain], tmp_path)) == {'slow', 'first', 'second'}
+
+
+def test_identity_stands_for_the_command_and_notes_are_kept(tmp_path):
+    stage = appending('one', tmp_path / 'a', identity='same')
+    run([stage], tmp_path, note=lambda: {'code': 1})
+    moved = dataclasses.replace(stage, command=(*stage.command, 'more'))
+    runner = StageRunner([moved], tmp_path / 'records', note=lambda: {'code': 2})
+    runner.run()
+    assert (tmp_path / 'a').read_text() == 'one' and runner.record('one')['notes'] == [{'code': 1}]
+
+
+def test_slots_are_shared_by_what_runs_at_the_same_time(tmp_path):
+    code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['SLOT'])"
+    stages = [Stage(str(i), (sys.executable, '-c', code, str(tmp_path / f'{i}'))) for i in range(4)]
+    run(stages, tmp_path, jobs=2, slots=[{'SLOT': 'a'}, {'SLOT': 'b'}])
+    assert {(tmp_path / f'{i}').read_text() for i in range(4)} == {'a', 'b'}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,6 +111,12 @@ class Estimate:
         ]
         share = passed / (passed + left) if passed + left > 0 else 1.0
         return f'[{share:4.0%}] {", ".join(running)} | {clock(passed)} passed, {clock(left)} left'
+
+
+def show_line(line: str) -> None:
+    """Write a line that replaces the one before on a terminal, and follows it elsewhere."""
+    sys.stdout.write(f'\r\033[K{line}' if sys.stdout.isatty() else f'{line}\n')
+    sys.stdout.flush()
 
 
 def last_lines(lines: Sequence[str], count: int = 20) -> str:

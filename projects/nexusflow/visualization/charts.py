@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['Series', 'line_chart', 'nice_ticks']
+__all__ = ['Frame', 'Series', 'line_chart', 'nice_ticks']
 
 _SIZE = (420, 240)
 _PAD = {'left': 52, 'right': 12, 'top': 30, 'bottom': 34}
@@ -48,6 +49,76 @@ def nice_ticks(low: float, high: float, count: int = 5) -> NDArray[np.float64]:
     return np.round(np.arange(first, last + 1) * step, 12) + 0.0
 
 
+@dataclass(frozen=True)
+class Frame:
+    """Where values lie on a chart, and what stands around them.
+
+    Attributes:
+        x: Interval of the x axis.
+        y: Interval of the y axis.
+        size: Width and height in pixels.
+        left: Pixels left of the y axis.
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    size: tuple[int, int] = _SIZE
+    left: int = _PAD['left']
+
+    @property
+    def u(self) -> tuple[int, int]:
+        """Left and right end of the x axis, pixels."""
+        return self.left, self.size[0] - _PAD['right']
+
+    @property
+    def v(self) -> tuple[int, int]:
+        """Lower and upper end of the y axis, pixels."""
+        return self.size[1] - _PAD['bottom'], _PAD['top']
+
+    def place(self, x: Any, y: Any) -> NDArray[np.float64]:
+        """Values (...,) to pixels (..., 2)."""
+        (u0, u1), (v0, v1) = self.u, self.v
+        across = u0 + (np.asarray(x) - self.x[0]) / (self.x[1] - self.x[0]) * (u1 - u0)
+        up = v0 + (np.asarray(y) - self.y[0]) / (self.y[1] - self.y[0]) * (v1 - v0)
+        return np.stack(np.broadcast_arrays(across, up), axis=-1)
+
+    def head(self, title: str) -> list[str]:
+        """The opening tag and the head line."""
+        width, height = self.size
+        name = html.escape(title)
+        return [
+            f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{name}">',
+            f'<text x="{min(self.left, _PAD["left"])}" y="16" class="title">{name}</text>',
+        ]
+
+    def rows(self, log_scale: bool = False) -> list[str]:
+        """Lines and numbers of the y axis."""
+        parts = []
+        for tick in nice_ticks(*self.y):
+            row = self.place(self.x[0], tick)[1]
+            parts.append(
+                f'<line x1="{self.u[0]}" x2="{self.u[1]}" y1="{row:.1f}" y2="{row:.1f}" class="grid"/>'
+            )
+            text = f'{10**tick:.3g}' if log_scale else f'{tick:.4g}'
+            parts.append(
+                f'<text x="{self.u[0] - 6}" y="{row + 3.5:.1f}" class="tick end">{text}</text>'
+            )
+        return parts
+
+    def columns(self, label: str, unit: str = '') -> list[str]:
+        """Numbers and name of the x axis."""
+        parts = []
+        for tick in nice_ticks(*self.x):
+            column = self.place(tick, self.y[0])[0]
+            text = f'{tick:.6g}{unit}'
+            parts.append(
+                f'<text x="{column:.1f}" y="{self.v[0] + 14}" class="tick mid">{text}</text>'
+            )
+        middle, below = sum(self.u) / 2, self.size[1] - 5
+        parts.append(f'<text x="{middle}" y="{below}" class="tick mid">{html.escape(label)}</text>')
+        return parts
+
+
 def line_chart(
     title: str,
     series: Sequence[Series],
@@ -78,32 +149,12 @@ def line_chart(
         y_low = min(0.0, y_low)
     margin = 0.05 * (y_high - y_low) or 0.05 * abs(y_high) or 0.05
     y_low, y_high = y_low - (0 if from_zero and not log_scale else margin), y_high + margin
-    x_high = x_high if x_high > x_low else x_low + 1.0
-    width, height = _SIZE
-    u = (_PAD['left'], width - _PAD['right'])
-    v = (height - _PAD['bottom'], _PAD['top'])
-
-    def place(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-        across = u[0] + (np.asarray(x) - x_low) / (x_high - x_low) * (u[1] - u[0])
-        up = v[0] + (np.asarray(y) - y_low) / (y_high - y_low) * (v[1] - v[0])
-        return np.stack([across, up], axis=-1)
-
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(title)}">']
-    parts.append(f'<text x="{u[0]}" y="16" class="title">{html.escape(title)}</text>')
-    for tick in nice_ticks(y_low, y_high):
-        row = place(np.array(x_low), np.array(tick))[1]
-        parts.append(f'<line x1="{u[0]}" x2="{u[1]}" y1="{row:.1f}" y2="{row:.1f}" class="grid"/>')
-        text = f'{10**tick:.3g}' if log_scale else f'{tick:.4g}'
-        parts.append(f'<text x="{u[0] - 6}" y="{row + 3.5:.1f}" class="tick end">{text}</text>')
-    for tick in nice_ticks(x_low, x_high):
-        column = place(np.array(tick), np.array(y_low))[0]
-        parts.append(f'<text x="{column:.1f}" y="{v[0] + 14}" class="tick mid">{tick:.6g}</text>')
-    middle = (u[0] + u[1]) / 2
-    parts.append(
-        f'<text x="{middle}" y="{height - 5}" class="tick mid">{html.escape(x_label)}</text>'
-    )
+    frame = Frame((x_low, x_high if x_high > x_low else x_low + 1.0), (y_low, y_high))
+    parts = [*frame.head(title), *frame.rows(log_scale), *frame.columns(x_label)]
     for line in series:
-        parts += _lines(line, place(line.x, line.y), place(line.x, _running_mean(line.y)))
+        parts += _lines(
+            line, frame.place(line.x, line.y), frame.place(line.x, _running_mean(line.y))
+        )
     return '\n'.join([*parts, '</svg>'])
 
 

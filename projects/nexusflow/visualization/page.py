@@ -31,9 +31,11 @@ th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--li
 th { font-weight: 600; color: var(--soft); font-size: 13px; }
 th:first-child, td:first-child { text-align: left; width: 26%; white-space: normal; }
 tr:last-child td { border-bottom: 0; }
+th.wrap { white-space: normal; }
 th.group { text-align: center; color: var(--ink); border-left: 1px solid var(--line); }
 td.edge, th.edge { border-left: 1px solid var(--line); }
 td.best { font-weight: 700; color: var(--mark); }
+.below { display: block; font-size: 11px; font-weight: 400; color: var(--soft); }
 td.unseen { background: #fff6e5; }
 .swatch { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 7px; }
 .grid { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); }

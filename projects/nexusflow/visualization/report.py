@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from .curves import curve_charts, read_scalars
 from .gallery import Gallery
 from .page import cell, inline_image, page, section, table
 
-__all__ = ['write_report']
+__all__ = ['colors_of', 'legend', 'pictures', 'swatch', 'training_curves', 'write_report']
 
-_COLORS = ('#64748b', '#2563eb', '#0f766e', '#c2410c', '#7c3aed', '#be185d')
+_COLORS = (
+    '#64748b', '#2563eb', '#0f766e', '#c2410c', '#7c3aed', '#be185d', '#ca8a04',
+    '#0891b2', '#65a30d', '#dc2626', '#4338ca', '#92400e', '#db2777', '#166534',
+)  # fmt: skip
 
 _COLUMNS: tuple[tuple[str, str, str, int, bool], ...] = (
     ('mAP', 'map', 'mAP', 3, True),
@@ -82,8 +85,8 @@ def write_report(
         raise ValueError(
             "write_report: demo_result['methods'] is empty, there is nothing to report"
         )
-    colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(methods)}
-    sections = [_results(methods, colors), _curves(methods, colors)]
+    colors = colors_of(methods)
+    sections = [_results(methods, colors), training_curves(methods, colors)]
     if demo_result.get('info_file'):
         gallery = Gallery(
             demo_result['info_file'],
@@ -92,10 +95,20 @@ def write_report(
             map_score,
             box_score,
         )
-        sections.append(_pictures(gallery, samples_per_city))
+        sections.append(pictures(gallery, samples_per_city))
     sections.append(_what_was_run(demo_result, methods))
     title = demo_result.get('title', 'NexusFlow: map and tracks from partial labels')
     return write_text(path, page(title, demo_result.get('subtitle', ''), sections))
+
+
+def colors_of(names: Iterable[str]) -> dict[str, str]:
+    """A CSS colour for each name."""
+    return {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(names)}
+
+
+def swatch(color: str) -> str:
+    """A small square of a colour."""
+    return f'<i class="swatch" style="background:{color}"></i>'
 
 
 def _label(methods: Mapping[str, Mapping[str, Any]], name: str) -> str:
@@ -130,8 +143,7 @@ def _results(methods: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str]
         title = 'whole validation set' if city == 'all' else city
         rows = [_head(title, columns)]
         for name, method in methods.items():
-            swatch = f'<span class="swatch" style="background:{colors[name]}"></span>'
-            row = [cell(swatch + html.escape(_label(methods, name)))]
+            row = [cell(swatch(colors[name]) + html.escape(_label(methods, name)))]
             for i, column in enumerate(columns):
                 classes = _marks(methods, name, city, column)
                 classes += ['edge'] if i == 0 or columns[i - 1][1] != column[1] else []
@@ -178,26 +190,28 @@ def _marks(
     return marks
 
 
-def _legend(methods: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str]) -> str:
+def legend(methods: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str]) -> str:
+    """Each method's colour and label."""
     entries = [
-        f'<span><i class="swatch" style="background:{colors[name]}"></i>'
-        f'{html.escape(_label(methods, name))}</span>'
+        f'<span>{swatch(colors[name])}{html.escape(_label(methods, name))}</span>'
         for name in methods
     ]
     return f'<p class="legend">{"".join(entries)}</p>'
 
 
-def _curves(methods: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str]) -> str:
+def training_curves(
+    methods: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str], title: str = 'Training'
+) -> str:
     """Charts of all trainings."""
     runs = {name: read_scalars(m['work_dir']) for name, m in methods.items() if m.get('work_dir')}
     charts = curve_charts(runs, colors)
     if not charts:
-        return section('Training', '<p class="soft">No training was logged.</p>')
+        return section(title, '<p class="soft">No training was logged.</p>')
     figures = ''.join(f'<figure class="card">{chart}</figure>' for chart in charts)
-    return section('Training', _legend(methods, colors), f'<div class="grid">{figures}</div>')
+    return section(title, legend(methods, colors), f'<div class="grid">{figures}</div>')
 
 
-def _pictures(gallery: Gallery, per_city: int) -> str:
+def pictures(gallery: Gallery, per_city: int) -> str:
     """Views from above beside each other, under the cameras."""
     parts = [
         '<p class="soft">Validation roads that no method has seen. Seen from above, forward is up; the frame is the'

@@ -1,0 +1,149 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""What the runs of a comparison have left, gathered into one plain dictionary: results.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nexusflow.evaluation.functional.files import read_json
+
+from ..hooks.run_record_hook import RUN_RECORD
+from ..stages import StageRunner
+from .runs import Plan, Run
+from .spec import Method
+
+__all__ = ['collect']
+
+
+def collect(plan: Plan, runner: StageRunner, failures: Collection[str] = ()) -> dict[str, Any]:
+    """Gather the finished runs.
+
+    Args:
+        plan: The comparison.
+        runner: Knows which stages are finished as they are declared now; a run of an earlier
+            declaration is missing.
+        failures: Stages that have just failed.
+
+    Returns:
+        ``name``, ``title``, ``delta``, ``metrics``, ``cities`` and ``methods``, each with what was declared,
+        ``runs`` (seed to metrics, cost, seconds, state of the code, folder below the work dir) and
+        ``missing`` (seed to the reason).
+    """
+    experiment = plan.experiment
+    runs: dict[str, dict[int, list[Run]]] = {}
+    for run in plan.runs():
+        runs.setdefault(run.method.name, {}).setdefault(run.seed, []).append(run)
+    return {
+        'name': experiment.name,
+        'title': experiment.title,
+        'delta': experiment.delta,
+        'metrics': [dataclasses.asdict(metric) for metric in experiment.metrics],
+        'cities': {city: dict(names) for city, names in experiment.cities.items()},
+        'methods': {
+            name: _method(method, runs[name], plan, runner, failures)
+            for name, method in experiment.methods.items()
+        },
+    }
+
+
+def _method(
+    method: Method,
+    seeds: Mapping[int, list[Run]],
+    plan: Plan,
+    runner: StageRunner,
+    failures: Collection[str],
+) -> dict[str, Any]:
+    """What was declared of a method, and what its runs have left."""
+    done, missing = {}, {}
+    for seed, parts in seeds.items():
+        reasons = [reason for run in parts if (reason := _why_missing(run, runner, failures))]
+        if reasons:
+            missing[str(seed)] = '; '.join(dict.fromkeys(reasons))
+        else:
+            done[str(seed)] = _merged([_record(run, plan, runner) for run in parts], parts)
+    return {
+        'label': method.label,
+        'group': method.group,
+        'baseline': method.baseline,
+        'reference': method.reference,
+        'labels': {task: list(cities) for task, cities in method.labels.items()},
+        'seeds': list(method.seeds),
+        'runs': done,
+        'missing': missing,
+    }
+
+
+def _why_missing(run: Run, runner: StageRunner, failures: Collection[str]) -> str:
+    """Nothing if the run is finished."""
+    if runner.is_finished(run.last_stage):
+        return ''
+    for stage in (f'train_{run.name}', run.last_stage):
+        if stage in failures:
+            return f'{stage} failed'
+    record = runner.record(run.last_stage)
+    return 'its configuration or data changed since it ran' if record.get('key') else 'not run'
+
+
+def _record(run: Run, plan: Plan, runner: StageRunner) -> dict[str, Any]:
+    """Metrics, cost, time and state of the code of one finished run."""
+    folder = plan.folder(run)
+    metrics = read_json(folder / 'metrics.json')
+    if run.part:
+        metrics = {k: v for k, v in metrics.items() if k.split('/')[0] == run.part}
+    records = {s: runner.record(f'{s}_{run.name}') for s in ('train', 'test')}
+    notes = [note for record in records.values() for note in record.get('notes', [])]
+    out = {
+        'metrics': metrics,
+        'cost': read_json(folder / RUN_RECORD),
+        'seconds': {stage: record['seconds'] for stage, record in records.items()},
+        'code': sorted({note['code'] for note in notes if 'code' in note}),
+        'folders': [str(folder.relative_to(plan.work_dir))],
+    }
+    if run.analysed and runner.is_finished(f'analyze_{run.name}'):
+        out['analysis'] = _figures(folder / 'analysis' / 'analysis.json')
+    return out
+
+
+def _merged(records: list[dict[str, Any]], parts: list[Run]) -> dict[str, Any]:
+    """One run; of several models their metrics side by side, costs and times added up."""
+    if len(records) == 1:
+        return records[0]
+    costs = [record['cost'] for record in records]
+    summed = ('parameters', 'parameters_inference', 'step_s')
+    return {
+        'metrics': {k: v for record in records for k, v in record['metrics'].items()},
+        'cost': {
+            **costs[0],
+            **{key: sum(cost[key] for cost in costs) for key in summed},
+            'peak_mb': max(cost['peak_mb'] for cost in costs),
+            'models': len(parts),
+        },
+        'seconds': {
+            stage: sum(record['seconds'][stage] for record in records)
+            for stage in records[0]['seconds']
+        },
+        'code': sorted({code for record in records for code in record['code']}),
+        'folders': [folder for record in records for folder in record['folders']],
+    }
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    """The figures of an analysis without its spectra and points: means over the pairs of tasks."""
+    spaces = read_json(path)['spaces']
+    return {
+        name: {
+            'mmd2': _mean(space['mmd2']),
+            'cka': _mean(space['cka']),
+            'effective_rank': space['effective_rank'],
+        }
+        for name, space in spaces.items()
+    }
+
+
+def _mean(pairs: Mapping[str, float]) -> float | None:
+    return float(np.mean(list(pairs.values()))) if pairs else None

@@ -3,8 +3,9 @@
 regulariser = dict(
     type='NexusFlowRegulariser',
     dim=256,
-    weight=0.1,
+    weight=1.0,
     flow=dict(num_layers=6),
+    guard=dict(weight=1.0),
     tasks=dict(
         segmentation=dict(type='bev', tap='feature'),
         depth=dict(type='bev', tap='feature'),

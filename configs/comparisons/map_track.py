@@ -65,6 +65,11 @@ methods = dict(
         label='Two stages, no alignment',
         config='../nexusflow/nexusflow_tiny_fine_tune.py',
     ),
+    unguarded=dict(
+        _variant,
+        label='NexusFlow, no guard',
+        config='../nexusflow/nexusflow_tiny_unguarded.py',
+    ),
     mse=dict(_variant, label='MSE, no flow', config='../nexusflow/nexusflow_tiny_mse.py'),
     noninvertible=dict(
         _variant,

@@ -1,6 +1,6 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-# NexusFlow (arXiv 2512.06251): a surrogate per task, six coupling layers, alignment to the centre. The guard is ours: without it the
-# aggregators collapse within some tens of iterations.
+# NexusFlow (arXiv 2512.06251): a surrogate per task, six coupling layers, alignment to the centre. The guard is ours:
+# without it the aggregators collapse within some tens of iterations.
 regulariser = dict(
     type='NexusFlowRegulariser',
     dim=256,

@@ -82,7 +82,9 @@ def test_faults_are_named():
 
 def test_there_are_configurations_of_every_method():
     found = {path.stem.removeprefix('nexusflow_tiny').lstrip('_') for path in CONFIGS}
-    methods = 'two_stage fine_tune mse noninvertible 4layers 8layers pairwise mmd sinkhorn unguarded'
+    methods = (
+        'two_stage fine_tune mse noninvertible 4layers 8layers pairwise mmd sinkhorn unguarded'
+    )
     assert found > {'', 'baseline', 'full', 'mtpsl', 'jtr'}
     assert found > set(methods.split())
 

@@ -42,6 +42,7 @@ def without_chance(monkeypatch):
         monkeypatch.setattr(torch, 'rand', lambda *shape, **kw: torch.zeros(*shape, **kw) + 0.5)
         model.track_head.carry = CarryRule(drop_prob=0.0, insert_prob=1.0)
         model.lifecycle.birth_score = model.lifecycle.keep_score = 0.0
+        model.lifecycle.min_hits = 1
         return model.eval()
 
     return prepare

@@ -24,7 +24,13 @@ model = dict(
             labels=['gt_instances', 'gt_instances.masks'],
         ),
     ),
-    regulariser=dict(type='NexusFlowRegulariser', dim=256, weight=0.1, flow=dict(num_layers=6)),
+    regulariser=dict(
+        type='NexusFlowRegulariser',
+        dim=256,
+        weight=1.0,
+        flow=dict(num_layers=6),
+        guard=dict(weight=1.0),
+    ),
 )
 
 keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from .canvas import RGBImage, write_image
 from .content import content_of_labels, content_of_predictions
+from .dense import dense_sheet
 from .sheet import cameras_of_sample, sample_sheet
 
 __all__ = ['NexusVisualizationHook', 'picture_name']
@@ -21,7 +22,10 @@ __all__ = ['NexusVisualizationHook', 'picture_name']
 
 @HOOKS.register_module()
 class NexusVisualizationHook(Hook):
-    """One picture per tested sample: cameras with boxes and map lines, ground truth, prediction.
+    """One picture per tested sample.
+
+    Map and tracks: cameras with boxes and map lines, ground truth, prediction. Dense tasks: the
+    image, and label and prediction of each task.
 
     The arguments are those of mmdet3d's ``Det3DVisualizationHook``. As
     ``default_hooks.visualization`` it draws nothing until ``tools/test.py --show-dir DIR`` sets
@@ -80,17 +84,25 @@ class NexusVisualizationHook(Hook):
         Args:
             runner: The runner.
             batch_idx: Not used.
-            data_batch: Not used.
+            data_batch: The batch as loaded, with a list of 'img'.
             outputs: Data samples with labels and predictions.
         """
-        del batch_idx, data_batch
+        del batch_idx
         if not self.draw_samples:
             return
-        classes = runner.test_dataloader.dataset.metainfo['map_classes']
-        for sample in outputs or ():
+        for row, sample in enumerate(outputs or ()):
             if self._count % self.interval == 0:
-                self._deliver(runner, sample, self.picture(sample, classes))
+                self._deliver(runner, *self.draw(runner, sample, data_batch, row))
             self._count += 1
+
+    def draw(self, runner: Any, sample: Any, data_batch: Any, row: int) -> tuple[str, RGBImage]:
+        """File name and picture (H, W, 3) RGB of one sample, which came from a row of the batch."""
+        if 'pred_map' not in sample:
+            name = sample.metainfo['token']
+            image = data_batch['inputs']['img'][row].cpu().numpy()
+            return f'{name}.png', dense_sheet(f'image {name}', image, sample)
+        classes = runner.test_dataloader.dataset.metainfo['map_classes']
+        return picture_name(sample.metainfo), self.picture(sample, classes)
 
     def picture(self, sample: Any, map_classes: Sequence[str]) -> RGBImage:
         """The picture of one data sample, (H, W, 3) RGB."""
@@ -100,10 +112,10 @@ class NexusVisualizationHook(Hook):
         panels = [('ground truth', content_of_labels(sample, map_classes)), ('prediction', found)]
         return sample_sheet(title.strip(), cameras_of_sample(sample), panels)
 
-    def _deliver(self, runner: Any, sample: Any, picture: RGBImage) -> None:
+    def _deliver(self, runner: Any, name: str, picture: RGBImage) -> None:
         """Write and show one picture."""
         if self.test_out_dir is not None:
-            write_image(self._folder(runner) / picture_name(sample.metainfo), picture)
+            write_image(self._folder(runner) / name, picture)
         if self.show:
             cv2.imshow('nexusflow', picture[..., ::-1])
             cv2.waitKey(max(1, round(1000 * self.wait_time)))

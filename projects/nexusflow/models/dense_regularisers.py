@@ -9,29 +9,27 @@ from ..supervision.jtr import JTR
 from ..supervision.mtpsl import MTPSL
 
 
+class _DenseRegulariser:
+    """Takes the ``channels`` of the heads' features that a detector fills in, and has no use for them.
+
+    Args:
+        tasks: For each task ``kind`` and ``channels`` of its dense view.
+        channels: Channels of the heads' features; what is read are rasters.
+        **settings: Other arguments of the method.
+    """
+
+    def __init__(self, tasks: dict, channels: int | None = None, **settings: object) -> None:
+        super().__init__(tasks, **settings)
+
+
 @MODELS.register_module()
-class MTPSLRegulariser(MTPSL):
+class MTPSLRegulariser(_DenseRegulariser, MTPSL):
     """Cross-task consistency (Li et al., 2022), see :class:`nexusflow.supervision.mtpsl.MTPSL`.
 
-    Args:
-        tasks: For each task ``kind`` and ``channels`` of its dense view.
-        channels: Channels of the heads' features, which a detector fills in; not needed: it reads rasters.
-        **settings: Other arguments of MTPSL; the last of ``widths`` must be the shared feature's channels.
+    The last of ``widths`` must be the shared feature's channels.
     """
-
-    def __init__(self, tasks: dict, channels: int | None = None, **settings: object) -> None:
-        super().__init__(tasks, **settings)
 
 
 @MODELS.register_module()
-class JTRRegulariser(JTR):
-    """Joint-task regularisation (Nishi et al., 2024), see :class:`nexusflow.supervision.jtr.JTR`.
-
-    Args:
-        tasks: For each task ``kind`` and ``channels`` of its dense view.
-        channels: Channels of the heads' features, which a detector fills in; not needed: it reads rasters.
-        **settings: Other arguments of JTR.
-    """
-
-    def __init__(self, tasks: dict, channels: int | None = None, **settings: object) -> None:
-        super().__init__(tasks, **settings)
+class JTRRegulariser(_DenseRegulariser, JTR):
+    """Joint-task regularisation (Nishi et al., 2024), see :class:`nexusflow.supervision.jtr.JTR`."""

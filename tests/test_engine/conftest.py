@@ -5,11 +5,19 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(scope='session')
-def two_tasks():
-    """The module two_tasks.py."""
-    path = Path(__file__).with_name('two_tasks.py')
-    spec = importlib.util.spec_from_file_location('two_tasks', path)
+def load_beside(name):
+    """The module of a file beside this one."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f'{name}.py'))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope='session')
+def two_tasks():
+    return load_beside('two_tasks')
+
+
+@pytest.fixture(scope='session')
+def toy_run():
+    return load_beside('toy_run')

@@ -1,7 +1,6 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Real runs of mmengine's runner: killed, resumed, compared with one that was left alone."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -15,20 +14,12 @@ SCRIPT = Path(__file__).with_name('toy_run.py')
 
 
 @pytest.fixture(scope='module')
-def toy():
-    spec = importlib.util.spec_from_file_location('toy_run', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='module')
-def undisturbed(toy, tmp_path_factory):
+def undisturbed(toy_run, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('undisturbed')
-    return work_dir, toy.train(work_dir)
+    return work_dir, toy_run.train(work_dir)
 
 
-def test_killed_in_mid_save_then_resumed_equals_undisturbed(toy, undisturbed, tmp_path):
+def test_killed_in_mid_save_then_resumed_equals_undisturbed(toy_run, undisturbed, tmp_path):
     source = str(Path(nexusflow.__path__[0]).parent)
     killed = subprocess.run(
         [sys.executable, SCRIPT, tmp_path, 'kill'],
@@ -39,16 +30,18 @@ def test_killed_in_mid_save_then_resumed_equals_undisturbed(toy, undisturbed, tm
     assert killed.returncode == -9, killed.stderr.decode()
     assert (tmp_path / 'iter_6.pth.tmp').exists() and not (tmp_path / 'iter_6.pth').exists()
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_3.pth')
-    weights = toy.train(tmp_path)
+    weights = toy_run.train(tmp_path)
     assert torch.equal(weights, undisturbed[1])
     assert (tmp_path / 'iter_9.pth').exists()
 
 
-def test_same_seed_same_result(toy, undisturbed, tmp_path):
-    assert torch.equal(toy.train(tmp_path), undisturbed[1])
+def test_same_seed_same_result(toy_run, undisturbed, tmp_path):
+    assert torch.equal(toy_run.train(tmp_path), undisturbed[1])
 
 
-def test_superseded_checkpoints_are_removed_after_the_new_one_exists(toy, tmp_path, monkeypatch):
+def test_superseded_checkpoints_are_removed_after_the_new_one_exists(
+    toy_run, tmp_path, monkeypatch
+):
     from nexusflow.engine import NexusCheckpointHook
 
     seen = []
@@ -60,7 +53,7 @@ def test_superseded_checkpoints_are_removed_after_the_new_one_exists(toy, tmp_pa
         return superseded
 
     monkeypatch.setattr(NexusCheckpointHook, '_remember', remember)
-    toy.train(tmp_path, interval=2, max_keep_ckpts=2)
+    toy_run.train(tmp_path, interval=2, max_keep_ckpts=2)
     assert seen == [
         (2, []),
         (4, []),

@@ -1,19 +1,13 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """What a training says of its own cost."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 from mmengine.runner import Runner
 from torch import nn
 
 from nexusflow.engine.hooks.run_record_hook import count_parameters, median_after
-
-spec = importlib.util.spec_from_file_location('toy_run', Path(__file__).with_name('toy_run.py'))
-toy_run = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toy_run)
 
 
 def test_regulariser_is_not_counted_at_inference():
@@ -30,7 +24,7 @@ def test_median_leaves_the_warm_up_out():
 
 
 @pytest.mark.parametrize('stop_after', [None, 6])
-def test_record_of_a_training_also_of_a_resumed_one(tmp_path, stop_after):
+def test_record_of_a_training_also_of_a_resumed_one(toy_run, tmp_path, stop_after):
     cfg = toy_run.make_config(tmp_path)
     cfg.custom_hooks = [dict(type='NexusRunRecordHook', warm_up=2)]
     if stop_after:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -83,6 +84,9 @@ def require_checkpoint(path: str) -> str:
 
 def build_runner(cfg: Config) -> Runner:
     """The default runner, or the one that the config's ``runner_type`` names."""
+    if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
+        # mmengine's own start wants a CUDA device for each process
+        torch.distributed.init_process_group(cfg.env_cfg.dist_cfg.backend)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

@@ -8,7 +8,7 @@ data = [
         name='world',
         # the sizes of the preset, said here: they are part of what identifies a run
         command='make_world.py --out {data_root} --preset bench --seed 0 --workers {workers} '
-        '--train-scenes-per-city 60 --val-scenes-per-city 20 --frames-per-scene 20 '
+        '--train-scenes-per-city 60 --val-scenes-per-city 12 --frames-per-scene 20 '
         '--train-networks-per-city 8 --val-networks-per-city 4 --image-size 320 180 --domain-gap 1',
         outputs=['v1.0-world/splits.json'],
         seconds=200,
@@ -30,6 +30,7 @@ metrics = [
     dict(key='map/AP_ped_crossing', label='crossing'),
     dict(key='map/AP_boundary', label='boundary'),
     dict(key='track/AMOTA', label='AMOTA', headline=True),
+    dict(key='track/AMOTA_car', label='AMOTA, cars'),
     dict(key='track/AMOTP', label='AMOTP', more=False),
     dict(key='track/RECALL', label='recall'),
     dict(key='track/IDS', label='IDS', more=False, digits=0),
@@ -40,13 +41,14 @@ test_options = {
     'test_evaluator.0.out_file': '{folder}/map.json',
     'test_evaluator.1.out_dir': '{folder}/track',
     'test_evaluator.1.workers': '{workers}',
+    'test_evaluator.1.greedy': 'False',
 }
 pictures = dict(
     info_file='nexusflow_infos_world_val.pkl',
     map_file='map.json',
     tracking_file='track/tracking_submission.json',
 )
-seconds = 400
+seconds = 480
 _three, _one = (0, 1, 2), (0,)
 _partial = dict(map=['boston'], track=['singapore'])
 _main = dict(seeds=_three, labels=_partial)

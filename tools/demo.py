@@ -75,7 +75,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count(), help='processes for the data'
     )
-    parser.add_argument('--jobs', type=int, default=1, help='trainings at the same time')
+    # two trainings of one thread each take less time than one after the other with two
+    jobs = min(2, os.cpu_count() or 1)
+    parser.add_argument('--jobs', type=int, default=jobs, help='trainings at the same time')
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))
     parser.add_argument(
         '--smoke',
@@ -125,6 +127,7 @@ def method_stages(args: argparse.Namespace, name: str, work_dir: Path) -> list[S
         f'test_evaluator.0.out_file={work_dir}/map.json',
         f'test_evaluator.1.out_dir={work_dir}/track',
         f'test_evaluator.1.workers={args.workers}',
+        'test_evaluator.1.greedy=False',
     ]
     return [
         Stage(
@@ -132,7 +135,7 @@ def method_stages(args: argparse.Namespace, name: str, work_dir: Path) -> list[S
             command('train.py', config, '--work-dir', str(work_dir), '--resume', '--cfg-options', *train),
             needs=('convert',),
             kind='train',
-            seconds=240,
+            seconds=450,
             outputs=(work_dir / 'last_checkpoint',),
             folder=work_dir,
             sources=sources(TRAIN_CODE) + digest_of([CONFIGS]),
@@ -145,7 +148,7 @@ def method_stages(args: argparse.Namespace, name: str, work_dir: Path) -> list[S
             ),
             needs=(f'train_{name}',),
             kind='test',
-            seconds=60,
+            seconds=90,
             outputs=(work_dir / 'metrics.json', work_dir / 'map.json'),
             sources=sources(TEST_CODE) + digest_of([CONFIGS]),
         ),
@@ -200,8 +203,9 @@ def main() -> int:
     args.work_dir = args.work_dir.resolve()
     world = args.work_dir / 'world'
     stages = data_stages(args, world)
-    for name in args.methods:
-        stages += method_stages(args, name, args.work_dir / name)
+    pairs = [method_stages(args, name, args.work_dir / name) for name in args.methods]
+    # the trainings, which take longest, go first
+    stages += [stage for kind in zip(*pairs, strict=True) for stage in kind]
     runner = StageRunner(
         stages,
         args.work_dir / 'stages',

@@ -64,8 +64,8 @@ setup(
     package_dir={'nexusflow': SOURCE},
     packages=packages,
     package_data={'nexusflow': ['**/*.json', '**/*.html', '**/*.css', '**/*.js']},
-    # torch: the method; numpy and shapely: frames, boxes and vector maps.
-    install_requires=['torch>=2.0', 'numpy>=1.22', 'shapely>=2.0'],
+    # torch: the method; numpy and shapely: frames, boxes and vector maps; the other: Muon for the tiny configs.
+    install_requires=['torch>=2.0', 'numpy>=1.22', 'shapely>=2.0', 'pytorch_optimizer>=4.1,<5'],
     extras_require={
         'mmdet3d': OPENMMLAB,
         'eval': EVAL,

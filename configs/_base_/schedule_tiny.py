@@ -1,15 +1,16 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-# One-cycle AdamW for a few hundred iterations on a CPU: single frames first, since the frames of a clip resemble each
+# One-cycle Muon for a few hundred iterations on a CPU: single frames first, since the frames of a clip resemble each
 # other and teach less, then clips of two for the tracks.
-max_iters = 340
-clip_iters = 40
+max_iters = 300
+clip_iters = 80
+lr = 1.2e-2
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.01),
+    optimizer=dict(type='NexusMuon', lr=lr, weight_decay=0.01),
     clip_grad=dict(max_norm=35.0, norm_type=2),
 )
 param_scheduler = [
-    dict(type='OneCycleLR', eta_max=3e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False),
+    dict(type='OneCycleLR', eta_max=lr, total_steps=max_iters, pct_start=0.1, by_epoch=False),
 ]
 custom_hooks = [
     dict(

@@ -1,5 +1,5 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-# Map labels in Boston only, track labels in Singapore only; 340 iterations of the tiny model on the bench world.
+# Map labels in Boston only, track labels in Singapore only; 300 iterations of the tiny model on the bench world.
 name = 'map_track'
 title = 'Map and tracks in two cities: methods compared'
 data_variable = 'NEXUSFLOW_DATA_ROOT'

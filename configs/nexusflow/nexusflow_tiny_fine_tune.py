@@ -2,5 +2,5 @@
 # The two stages without any alignment: what freezing the image encoder does by itself.
 _base_ = './nexusflow_tiny_baseline.py'
 frozen = ('img_backbone', 'img_neck', 'lift')
-hook = dict(type='NexusTwoStageHook', begin=240, freeze=frozen, align=False)
+hook = dict(type='NexusTwoStageHook', begin=200, freeze=frozen, align=False)
 default_hooks = dict(two_stage=hook)

@@ -2,4 +2,4 @@
 # NexusFlow in two stages: aligned in the last 100 iterations only, the image encoder frozen then.
 _base_ = './nexusflow_tiny.py'
 frozen = ('img_backbone', 'img_neck', 'lift')
-default_hooks = dict(two_stage=dict(type='NexusTwoStageHook', begin=240, freeze=frozen))
+default_hooks = dict(two_stage=dict(type='NexusTwoStageHook', begin=200, freeze=frozen))

@@ -11,12 +11,14 @@ from .hooks import (
     NexusSeedHook,
     NexusTwoStageHook,
 )
+from .muon import NexusMuon
 
 __all__ = [
     'AtomicLocalBackend',
     'NexusCheckpointHook',
     'NexusClipLengthHook',
     'NexusDiagnosticsHook',
+    'NexusMuon',
     'NexusRunRecordHook',
     'NexusSeedHook',
     'NexusTwoStageHook',

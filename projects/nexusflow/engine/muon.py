@@ -1,0 +1,66 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+"""Muon for short trainings from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mmengine.registry import OPTIMIZERS
+from pytorch_optimizer import Muon
+from torch import Tensor
+from torch.nn import Parameter
+
+LEAST_SIDE = 16
+
+
+def is_hidden_matrix(weight: Tensor) -> bool:
+    """Whether a weight is a matrix, or a kernel seen as one, and neither of its sides is a handful of outputs.
+
+    Example:
+        >>> import torch
+        >>> [is_hidden_matrix(torch.zeros(s)) for s in [(48, 48, 3, 3), (7, 48, 1, 1), (48,)]]
+        [True, False, False]
+    """
+    return weight.ndim >= 2 and min(len(weight), weight[0].numel()) >= LEAST_SIDE
+
+
+@OPTIMIZERS.register_module()
+class NexusMuon(Muon):
+    """Muon (Jordan et al., 2024) for hidden matrices, AdamW for norms, biases and output layers.
+
+    The updates of the matrices are scaled to the size of AdamW's (Liu et al., 2025, eq. 4), so that one learning rate
+    and one schedule serve both.
+
+    Args:
+        params: Parameters, or groups of them with settings of their own.
+        lr: Learning rate.
+        weight_decay: Decoupled weight decay.
+        momentum: Of the matrices.
+        betas: Of AdamW.
+        eps: Of AdamW.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Parameter] | Iterable[dict],
+        lr: float = 8e-3,
+        weight_decay: float = 0.01,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        groups = list(params)
+        if not isinstance(groups[0], dict):
+            groups = [dict(params=groups)]
+        hidden = dict(use_muon=True, use_adjusted_lr=True, momentum=momentum)
+        others = dict(use_muon=False, betas=tuple(betas), eps=eps)
+        split = []
+        for group in groups:
+            for wanted, settings in ((True, hidden), (False, others)):
+                chosen = [p for p in group['params'] if is_hidden_matrix(p) is wanted]
+                if chosen:
+                    common = dict(lr=lr, weight_decay=weight_decay)
+                    split.append({**common, **group, **settings, 'params': chosen})
+        super().__init__(split)
+        # mmengine's wrapper reads the base learning rate here
+        self.defaults['lr'] = lr

@@ -1,0 +1,89 @@
+# Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+import nexusflow.engine  # noqa: F401
+
+
+def network():
+    return nn.Sequential(nn.Conv2d(16, 32, 3), nn.BatchNorm2d(32), nn.Flatten(), nn.Linear(32, 3))
+
+
+def wrapper(model, **optimizer):
+    return build_optim_wrapper(
+        model, dict(type='OptimWrapper', optimizer=dict(type='NexusMuon', **optimizer))
+    )
+
+
+def step(model, optim_wrapper):
+    loss = model(torch.ones(4, 16, 3, 3) * torch.arange(1.0, 5).view(4, 1, 1, 1)).square().sum()
+    optim_wrapper.update_params(loss)
+
+
+def test_kernels_go_to_muon_and_the_rest_to_adamw():
+    model = network()
+    hidden, others = wrapper(model).optimizer.param_groups
+    assert hidden['use_muon'] and [id(p) for p in hidden['params']] == [id(model[0].weight)]
+    assert not others['use_muon'] and len(others['params']) == 5
+
+
+def test_update_of_a_kernel_has_the_same_size_in_all_directions():
+    """Orthogonalised: the singular values are equal, and their size is AdamW's, 0.2 per entry (Liu et al., 2025)."""
+    torch.manual_seed(0)
+    model = nn.Linear(64, 32, bias=False)
+    before = model.weight.detach().clone()
+    optim_wrapper = wrapper(model, lr=1e-2, weight_decay=0.0)
+    optim_wrapper.update_params((model(torch.randn(128, 64)) * torch.randn(128, 32)).sum())
+    change = torch.linalg.svdvals(before - model.weight.detach()) / 1e-2
+    # five Newton-Schulz steps leave singular values within [0.68, 1.13] of one
+    scale = 0.2 * 64**0.5
+    assert change.min() > 0.6 * scale and change.max() < 1.2 * scale
+
+
+def test_rest_moves_as_with_adamw():
+    torch.manual_seed(0)
+    models = [network() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    settings = dict(lr=1e-2, weight_decay=0.1)
+    adamw = build_optim_wrapper(
+        models[1], dict(type='OptimWrapper', optimizer=dict(type='AdamW', **settings))
+    )
+    for model, optim_wrapper in zip(models, (wrapper(models[0], **settings), adamw), strict=True):
+        step(model, optim_wrapper)
+    for name, value in models[0].state_dict().items():
+        same = torch.allclose(value, models[1].state_dict()[name], atol=1e-6)
+        assert same != (name == '0.weight'), name
+
+
+def test_groups_keep_their_own_learning_rate():
+    model = network()
+    optim_wrapper = build_optim_wrapper(
+        model,
+        dict(
+            type='OptimWrapper',
+            optimizer=dict(type='NexusMuon', lr=1e-2),
+            paramwise_cfg=dict(custom_keys={'3': dict(lr_mult=0.1)}),
+        ),
+    )
+    rates = {id(p): g['lr'] for g in optim_wrapper.optimizer.param_groups for p in g['params']}
+    assert rates[id(model[3].weight)] == pytest.approx(1e-3)
+    assert rates[id(model[0].weight)] == pytest.approx(1e-2)
+
+
+def test_state_survives_a_safe_load(tmp_path):
+    torch.manual_seed(0)
+    model = network()
+    optim_wrapper = wrapper(model)
+    step(model, optim_wrapper)
+    torch.save(optim_wrapper.state_dict(), tmp_path / 'state.pth')
+    weights = {k: v.clone() for k, v in model.state_dict().items()}
+    step(model, optim_wrapper)
+    other = network()
+    other.load_state_dict(weights)
+    resumed = wrapper(other)
+    resumed.load_state_dict(torch.load(tmp_path / 'state.pth', weights_only=True))
+    step(other, resumed)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name

@@ -1,11 +1,12 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Detect queries from peaks and from learned reference points."""
 
+import pytest
 import torch
 
 from nexusflow.models.bev.grid import BEVGrid
 from nexusflow.models.track.newborns import LearnedQueries, PeakQueries
-from nexusflow.models.track.queries import TrackQueries
+from nexusflow.models.track.queries import NEWBORN, PADDING, TrackQueries
 
 CPU = torch.device('cpu')
 CHANNELS = 8
@@ -23,7 +24,7 @@ def make_peaks(num, bev_grid):
 
 def test_peaks_are_the_boxes_of_their_cells(bev_grid):
     source, dense = make_peaks(2, bev_grid)
-    born = source(dense, TrackQueries.empty(CHANNELS, CPU, (1, 1)))
+    born, _ = source(dense, TrackQueries.empty(CHANNELS, CPU, (1, 1)))
     assert born.ids.tolist() == [[-1, -1]]
     assert born.labels.tolist() == [[2, 2]]
     assert torch.equal(born.code[0], dense['dense_code'][0, [4 * 16 + 4, 10 * 16 + 11]])
@@ -35,14 +36,46 @@ def test_peaks_are_the_boxes_of_their_cells(bev_grid):
     )
 
 
-def test_a_peak_that_a_track_explains_starts_no_query(bev_grid):
-    source, dense = make_peaks(1, bev_grid)
-    track = TrackQueries.empty(CHANNELS, CPU, (1, 1))
-    track.code[0, 0, :2] = bev_grid.centers()[4, 4]
-    explained, other = dense['dense_code'][0, 4 * 16 + 4], dense['dense_code'][0, 10 * 16 + 11]
-    for number, label, expected in ((-2, 2, explained), (5, 2, other), (5, 3, explained)):
-        track.ids[:], track.labels[:] = number, label
-        assert torch.equal(source(dense, track).code[0, 0], expected)
+def track_at(xy_m, label, number=5):
+    track = TrackQueries.empty(CHANNELS, CPU, (1, len(xy_m)))
+    track.code[0, :, :2] = torch.stack(xy_m)
+    track.ids[:], track.labels[:] = number, label
+    return track
+
+
+@pytest.mark.parametrize(
+    ('number', 'label', 'taken'), [(5, 2, True), (5, 3, False), (PADDING, 2, False)]
+)
+def test_a_track_goes_on_from_a_peak_of_its_class(bev_grid, number, label, taken):
+    source, dense = make_peaks(2, bev_grid)
+    before = track_at([bev_grid.centers()[4, 4] + 1.0], label, number)
+    born, after = source(dense, before)
+    assert born.ids.tolist() == [[PADDING if taken else NEWBORN, NEWBORN]]
+    expected = born.code[0, 0] if taken else before.code[0, 0]
+    assert torch.equal(after.code[0, 0], expected)
+    content = before.content[0, 0] + born.content[0, 0] * taken
+    assert torch.equal(after.content[0, 0], content)
+    assert torch.equal(after.ids, before.ids) and (before.content == 0).all()
+
+
+def test_each_peak_serves_one_track(bev_grid):
+    source, dense = make_peaks(2, bev_grid)
+    here = bev_grid.centers()[4, 4]
+    born, after = source(dense, track_at([here, here + 0.5], 2))
+    assert born.ids.tolist() == [[PADDING, NEWBORN]]
+    assert torch.equal(after.code[0, 0], born.code[0, 0])
+    assert torch.equal(after.code[0, 1, :2], here + 0.5)
+
+
+def test_a_track_takes_the_better_peak_in_reach(bev_grid):
+    source, dense = make_peaks(2, bev_grid)
+    between = bev_grid.centers()[[4, 10], [4, 11]].mean(0)
+    source.reach_m = 100.0
+    born, after = source(dense, track_at([between], 2))
+    assert born.ids.tolist() == [[PADDING, NEWBORN]]
+    source.reach_m = 0.1
+    born, after = source(dense, track_at([between], 2))
+    assert (born.ids == NEWBORN).all() and torch.equal(after.code[0, 0, :2], between)
 
 
 def test_reference_points_fill_the_range(bev_grid):
@@ -59,7 +92,9 @@ def test_reference_points_fill_the_range(bev_grid):
 
 def test_reference_points_learn_and_keep_to_the_range(bev_grid):
     source = LearnedQueries(CHANNELS, bev_grid, 7, 5)
-    born = source({}, TrackQueries.empty(CHANNELS, CPU, (2, 3)))
+    before = TrackQueries.empty(CHANNELS, CPU, (2, 3))
+    born, after = source({}, before)
+    assert after is before
     assert born.content.shape == (2, 5, CHANNELS) and born.code.shape == (2, 5, 10)
     assert torch.equal(born.code[0], born.code[1])
     torch.testing.assert_close(born.code[0, :, [0, 1, 4]], source.points_m())
@@ -85,5 +120,5 @@ def test_a_coarse_grid_of_few_cells():
     feature = torch.randn(1, CHANNELS, 2, 2)
     dense = dict(bev=feature, dense=feature, heat=torch.randn(1, 7, 2, 2))
     dense.update(source.dense_forward(feature))
-    born = source(dense, TrackQueries.empty(CHANNELS, CPU, (1, 1)))
+    born, _ = source(dense, TrackQueries.empty(CHANNELS, CPU, (1, 1)))
     assert born.code.shape == (1, 28, 10)

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ..bev.grid import BEVGrid
 from ..heatmap import prior_bias, top_peaks
+from ..matching import match_batch
 from .box_code import CODE_SIZE, XY
-from .queries import NEWBORN, TrackQueries
+from .queries import NEWBORN, PADDING, TrackQueries
 
 # a car-sized box on the ground, facing forward, at rest
 DEFAULT_CODE = (0.0, 0.0, 1.4, 0.6, -1.0, 0.4, 1.0, 0.0, 0.0, 0.0)
@@ -40,22 +42,24 @@ def newborn_queries(
 class PeakQueries(nn.Module):
     """Newborns at the peaks of a centre heatmap (CenterPoint, Yin et al., 2021), which converges fast.
 
-    Peaks that a live track explains are left out. The class of a query is that of its peak, and every query, also a
-    track's, starts from the logits that the heatmap has at its place.
+    A live track goes on from a peak too, if there is one of its class in reach: what every frame has taught a dense map
+    is a better start than what few clips have taught of motion (after MOTRv2, Zhang et al., 2023, whose queries are
+    anchored on detections). Its identity stays in its id and content. The class of a query is that of its peak, and
+    every query starts from the logits that the heatmap has at its place.
 
     Args:
         channels: Channels of the dense features and of the queries.
         grid: The head's grid.
         num_classes: Track classes.
         num: Detect queries a frame.
-        suppress_m: Peaks within this distance of a live track of the class start no query.
+        reach_m: A live track goes on from a peak of its class within this distance.
     """
 
     def __init__(
-        self, channels: int, grid: BEVGrid, num_classes: int, num: int, suppress_m: float = 2.0
+        self, channels: int, grid: BEVGrid, num_classes: int, num: int, reach_m: float = 4.0
     ) -> None:
         super().__init__()
-        self.grid, self.num, self.suppress_m = grid, num, suppress_m
+        self.grid, self.num, self.reach_m = grid, num, reach_m
         self.register_buffer('centers_m', grid.centers(), persistent=False)
         self.box = nn.Conv2d(channels, CODE_SIZE, 1)
         self.embed = nn.Linear(2 * channels + num_classes, channels)
@@ -69,21 +73,29 @@ class PeakQueries(nn.Module):
         code = torch.cat([code[..., XY] + self.centers_m.view(1, -1, 2), code[..., 2:]], dim=-1)
         return dict(dense_code=code)
 
-    def forward(self, dense: dict, tracks: TrackQueries) -> TrackQueries:
-        """Newborns (B, N).
+    def forward(self, dense: dict, tracks: TrackQueries) -> tuple[TrackQueries, TrackQueries]:
+        """Newborns (B, N), and the tracks (B, M), those with a peak of their own at its place.
 
         Args:
             dense: 'bev', 'dense' and 'heat' of the head, and what :meth:`dense_forward` returns.
             tracks: Live tracks (B, M), moved to this frame.
+
+        Returns:
+            Newborns, those whose peak a track has taken are padding; the tracks.
         """
         heat = dense['heat'].detach()
-        unexplained = self._unexplained(tracks, heat)
-        _, index, labels = top_peaks(heat.sigmoid(), self.num, unexplained)
+        scores, index, labels = top_peaks(heat.sigmoid(), self.num)
         both = torch.cat([dense['bev'], dense['dense'], heat], dim=1).flatten(2).transpose(1, 2)
         both = both.gather(1, index.unsqueeze(-1).expand(-1, -1, both.shape[-1]))
         code = dense['dense_code'].detach()
         code = code.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
-        return newborn_queries(self.embed(both), code, labels, tracks.memory.shape[-2])
+        newborns = newborn_queries(self.embed(both), code, labels, tracks.memory.shape[-2])
+        sample, track, peak = self._take(tracks, newborns, scores)
+        content, code, ids = tracks.content.clone(), tracks.code.clone(), newborns.ids.clone()
+        content[sample, track] += newborns.content[sample, peak]
+        code[sample, track] = newborns.code[sample, peak]
+        ids[sample, peak] = PADDING
+        return replace(newborns, ids=ids), replace(tracks, content=content, code=code)
 
     def prior(self, dense: dict, code: Tensor) -> Tensor:
         """Logits (B, Q, L) that the queries at ``code`` start from."""
@@ -97,14 +109,16 @@ class PeakQueries(nn.Module):
         """Class (B, N) of the newborns after the decoder: still the peak's."""
         return labels
 
-    def _unexplained(self, tracks: TrackQueries, heat: Tensor) -> Tensor:
-        """(B, L, h, w) one, and zero around the live tracks of a class."""
-        centers = self.centers_m.view(1, 1, -1, 2)
-        near = (centers - tracks.code[..., None, XY]).norm(dim=-1) < self.suppress_m
-        near = (near & tracks.valid.unsqueeze(-1)).to(heat.dtype)
-        index = tracks.labels.unsqueeze(-1).expand(-1, -1, near.shape[-1])
-        explained = torch.zeros_like(heat).flatten(2).scatter_reduce(1, index, near, reduce='amax')
-        return 1 - explained.view_as(heat)
+    def _take(
+        self, tracks: TrackQueries, peaks: TrackQueries, scores: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Which track goes on from which peak: sample, row and column."""
+        away_m = torch.cdist(tracks.code[..., XY], peaks.code[..., XY])
+        same = (tracks.labels[:, :, None] == peaks.labels[:, None]) & tracks.valid[..., None]
+        # of two peaks in reach the better one, unless it is much farther away
+        cost = away_m - self.reach_m * scores[:, None]
+        counts = [self.num] * len(scores)
+        return match_batch(cost, same & (away_m < self.reach_m), counts)
 
 
 class LearnedQueries(nn.Module):
@@ -145,15 +159,16 @@ class LearnedQueries(nn.Module):
         """Reference points (N, 3), lidar frame."""
         return self.low + (self.high - self.low) * self.reference.sigmoid()
 
-    def forward(self, dense: dict, tracks: TrackQueries) -> TrackQueries:
-        """Newborns (B, N), the same for every sample; arguments as in :class:`PeakQueries`."""
+    def forward(self, dense: dict, tracks: TrackQueries) -> tuple[TrackQueries, TrackQueries]:
+        """Newborns (B, N), the same for every sample, and the tracks; arguments as in :class:`PeakQueries`."""
         batch = len(tracks.ids)
         points = self.points_m()
         rest = self.rest.expand(self.num, -1)
         code = torch.cat([points[:, :2], rest[:, 2:4], points[:, 2:], rest[:, 5:]], dim=1)
         labels = torch.zeros(batch, self.num, dtype=torch.long, device=code.device)
         content = self.content.expand(batch, -1, -1)
-        return newborn_queries(content, code.expand(batch, -1, -1), labels, tracks.memory.shape[-2])
+        code, slots = code.expand(batch, -1, -1), tracks.memory.shape[-2]
+        return newborn_queries(content, code, labels, slots), tracks
 
     def prior(self, dense: dict, code: Tensor) -> Tensor:
         """Logits (B, Q, L) that the queries start from: every class is rare."""

@@ -131,11 +131,11 @@ class NexusTrackHead(nn.Module):
             ``dense`` and 'queries', the Q = num + M queries, newborns first, after the last layer; 'layers', a list of
             (logits (B, Q, L), code (B, Q, 10)).
         """
-        newborns = self.newborns(dense, tracks)
         if self.memory is not None:
             tracks = self.memory(tracks)
-        updated = self.interaction(tracks.content, tracks.valid)
-        queries = concat([newborns, replace(tracks, content=updated)], dim=1)
+        tracks = replace(tracks, content=self.interaction(tracks.content, tracks.valid))
+        newborns, tracks = self.newborns(dense, tracks)
+        queries = concat([newborns, tracks], dim=1)
         content, layers = self.decoder(
             queries.content,
             queries.code,

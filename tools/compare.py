@@ -20,7 +20,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,6 +33,7 @@ from nexusflow.engine.comparison import (
     csv_text,
     load_experiment,
     markdown,
+    measured_elsewhere,
     put_between_markers,
 )
 from nexusflow.engine.progress import show_line
@@ -60,6 +61,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--max-minutes', type=float, metavar='M', help='start nothing after so many minutes'
     )
     parser.add_argument('--table-only', action='store_true', help='run nothing, write the results')
+    parser.add_argument(
+        '--elsewhere',
+        type=Path,
+        metavar='FILE',
+        help='results.json of another machine: its runs of the same configuration and data count',
+    )
     parser.add_argument('--readme', type=Path, help='also put the table between its markers there')
     parser.add_argument(
         '--smoke',
@@ -80,14 +87,17 @@ def device_slots() -> list[dict[str, str]]:
     return [{'CUDA_VISIBLE_DEVICES': device} for device in devices]
 
 
-def run_missing(args: argparse.Namespace, plan: Plan) -> StageRunner:
+def run_missing(
+    args: argparse.Namespace, plan: Plan, elsewhere: Collection[tuple[str, int]]
+) -> StageRunner:
     """Run what is missing of the chosen methods and seeds.
 
     Raises:
         RuntimeError: If another call uses the work dir.
     """
+    runs = plan.runs(args.methods, args.seeds)
     runner = StageRunner(
-        plan.stages(plan.runs(args.methods, args.seeds)),
+        plan.stages([run for run in runs if (run.method.name, run.seed) not in elsewhere]),
         plan.work_dir / 'stages',
         args.jobs,
         command_environment(args.jobs, {plan.experiment.data_variable: str(plan.data_root)}),
@@ -104,12 +114,24 @@ def run_missing(args: argparse.Namespace, plan: Plan) -> StageRunner:
     return runner
 
 
-def results_of(plan: Plan, failures: Sequence[str]) -> dict[str, Any]:
-    """All finished runs; from results.json where the runs themselves are not there."""
-    if not (plan.work_dir / 'stages').exists():
-        return read_json(plan.work_dir / 'results.json')
-    known = StageRunner(plan.stages(plan.runs()), plan.work_dir / 'stages')
-    return collect(plan, known, failures)
+def gather(args: argparse.Namespace, plan: Plan) -> tuple[dict[str, Any], dict[str, str]]:
+    """All finished runs, after those that are missing ran; why runs failed.
+
+    Where the runs themselves are not there, results.json is taken as it is.
+    """
+    records = plan.work_dir / 'stages'
+    if args.table_only and not records.exists() and args.elsewhere is None:
+        return read_json(plan.work_dir / 'results.json'), {}
+    known = StageRunner(plan.stages(plan.runs()), records)
+    elsewhere = {}
+    if args.elsewhere is not None:
+        try:
+            elsewhere = measured_elsewhere(plan, known, read_json(args.elsewhere))
+        except ValueError as error:
+            raise ValueError(f'--elsewhere {args.elsewhere}: {error}') from error
+        print(f'{args.elsewhere}: {len(elsewhere)} runs of the same configuration and data')
+    failures = {} if args.table_only else run_missing(args, plan, elsewhere).failures
+    return collect(plan, known, list(failures), elsewhere), failures
 
 
 def write_results(
@@ -161,7 +183,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing, then write the results."""
     args = parse_args(argv)
     signal.signal(signal.SIGTERM, end_on)
-    failures: dict[str, str] = {}
     try:
         experiment = load_experiment(args.experiment)
         check_names(args, experiment)
@@ -169,10 +190,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         work_dir = args.work_dir or Path('work_dirs') / f'compare_{experiment.name}{smoke}'
         data_root = args.data_root or work_dir / 'data'
         plan = Plan(experiment, work_dir, data_root, TOOLS, args.workers, args.smoke)
-        if not args.table_only:
-            failures = run_missing(args, plan).failures
+        results, failures = gather(args, plan)
         command = f'python tools/compare.py {place_of(args.experiment)}'
-        write_results(plan, results_of(plan, list(failures)), command, args.readme)
+        write_results(plan, results, command, args.readme)
     except (OSError, RuntimeError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

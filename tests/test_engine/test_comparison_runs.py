@@ -291,6 +291,29 @@ def test_every_form_of_the_results_is_written(toy, call, capsys):
     assert readme.read_text() == table
 
 
+def test_runs_measured_elsewhere_are_not_repeated(toy, call, capsys):
+    chosen = ('--methods', 'full', 'baseline', 'parts')
+    assert call(*chosen) == 0
+    table, before = (toy / 'work' / 'table.md').read_text(), log(toy)
+    earlier = toy / 'earlier.json'
+    (toy / 'work' / 'results.json').rename(earlier)
+    (toy / 'work').rename(toy / 'gone')
+    assert call(*chosen, '--elsewhere', str(earlier)) == 0
+    assert '5 runs of the same configuration and data' in capsys.readouterr().out
+    assert log(toy) == before and (toy / 'work' / 'table.md').read_text() == table
+    # what has another configuration now is run here
+    write_config(toy / 'configs', 'base', 3.0)
+    assert call(*chosen, '--elsewhere', str(earlier)) == 0
+    again = [('base', 0), ('base', 1), ('base', 5), ('full', 5)]
+    repeated = [f'{tool}.py {name} {s}' for tool in ('test', 'train') for name, s in again]
+    assert sorted(log(toy)[len(before) :]) == repeated
+    earlier.write_text('{"name": "indoor"}')
+    assert call('--table-only', '--elsewhere', str(earlier)) == 2
+    assert (
+        "earlier.json: results of another comparison: name is 'indoor'" in capsys.readouterr().err
+    )
+
+
 def test_status_and_message_of_a_failed_run(call, capsys):
     assert call('--methods', 'bad', 'full') == 1
     shown = capsys.readouterr()

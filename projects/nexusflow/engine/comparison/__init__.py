@@ -1,7 +1,7 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Comparisons: methods x seeds x supervision rules, from one declaration to one table."""
 
-from .results import collect
+from .results import collect, measured_elsewhere
 from .runs import Plan, Run
 from .spec import Experiment, Method, Metric, load_experiment
 from .summary import Row, summarise
@@ -18,6 +18,7 @@ __all__ = [
     'csv_text',
     'load_experiment',
     'markdown',
+    'measured_elsewhere',
     'put_between_markers',
     'summarise',
 ]

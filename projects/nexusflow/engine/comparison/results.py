@@ -17,10 +17,17 @@ from ..stages import StageRunner
 from .runs import Plan, Run
 from .spec import Method
 
-__all__ = ['collect']
+__all__ = ['collect', 'measured_elsewhere']
+
+SeedOfMethod = tuple[str, int]
 
 
-def collect(plan: Plan, runner: StageRunner, failures: Collection[str] = ()) -> dict[str, Any]:
+def collect(
+    plan: Plan,
+    runner: StageRunner,
+    failures: Collection[str] = (),
+    elsewhere: Mapping[SeedOfMethod, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Gather the finished runs.
 
     Args:
@@ -28,44 +35,75 @@ def collect(plan: Plan, runner: StageRunner, failures: Collection[str] = ()) -> 
         runner: Knows which stages are finished as they are declared now; a run of an earlier
             declaration is missing.
         failures: Stages that have just failed.
+        elsewhere: What :func:`measured_elsewhere` found, for the runs that are missing here.
 
     Returns:
         ``name``, ``title``, ``delta``, ``metrics``, ``cities`` and ``methods``, each with what was declared,
-        ``runs`` (seed to metrics, cost, seconds, state of the code, folder below the work dir) and
+        ``runs`` (seed to metrics, cost, seconds, state of the code, keys, folder below the work dir) and
         ``missing`` (seed to the reason).
     """
-    experiment = plan.experiment
-    runs: dict[str, dict[int, list[Run]]] = {}
-    for run in plan.runs():
-        runs.setdefault(run.method.name, {}).setdefault(run.seed, []).append(run)
+    experiment, runs = plan.experiment, runs_by_seed(plan)
+    methods = {}
+    for name, method in experiment.methods.items():
+        methods[name] = _declared(method)
+        for seed in method.seeds:
+            parts = runs[name, seed]
+            reasons = [reason for run in parts if (reason := _why_missing(run, runner, failures))]
+            if not reasons:
+                found = _merged([_record(run, plan, runner) for run in parts], parts)
+            else:
+                found = (elsewhere or {}).get((name, seed))
+            if found is not None:
+                methods[name]['runs'][str(seed)] = found
+            else:
+                methods[name]['missing'][str(seed)] = '; '.join(dict.fromkeys(reasons))
     return {
         'name': experiment.name,
         'title': experiment.title,
         'delta': experiment.delta,
         'metrics': [dataclasses.asdict(metric) for metric in experiment.metrics],
         'cities': {city: dict(names) for city, names in experiment.cities.items()},
-        'methods': {
-            name: _method(method, runs[name], plan, runner, failures)
-            for name, method in experiment.methods.items()
-        },
+        'methods': methods,
     }
 
 
-def _method(
-    method: Method,
-    seeds: Mapping[int, list[Run]],
-    plan: Plan,
-    runner: StageRunner,
-    failures: Collection[str],
-) -> dict[str, Any]:
-    """What was declared of a method, and what its runs have left."""
-    done, missing = {}, {}
-    for seed, parts in seeds.items():
-        reasons = [reason for run in parts if (reason := _why_missing(run, runner, failures))]
-        if reasons:
-            missing[str(seed)] = '; '.join(dict.fromkeys(reasons))
-        else:
-            done[str(seed)] = _merged([_record(run, plan, runner) for run in parts], parts)
+def measured_elsewhere(
+    plan: Plan, runner: StageRunner, results: Mapping[str, Any]
+) -> dict[SeedOfMethod, dict[str, Any]]:
+    """Runs in the results of another work dir or machine whose configuration and data are those declared now.
+
+    Args:
+        plan: The comparison.
+        runner: Knows the keys of all its stages.
+        results: Content of an earlier results.json.
+
+    Raises:
+        ValueError: They are not results of this comparison.
+    """
+    name = plan.experiment.name
+    if results.get('name') != name:
+        raise ValueError(
+            f"results of another comparison: name is {results.get('name')!r}, expected '{name}'; "
+            'give a results.json that tools/compare.py wrote for it'
+        )
+    found = {}
+    for (name, seed), parts in runs_by_seed(plan).items():
+        record = results['methods'].get(name, {}).get('runs', {}).get(str(seed), {})
+        if record.get('keys') == [runner.keys[run.last_stage] for run in parts]:
+            found[name, seed] = record
+    return found
+
+
+def runs_by_seed(plan: Plan) -> dict[SeedOfMethod, list[Run]]:
+    """The runs of a method and seed: one, or one for each of its models."""
+    runs: dict[SeedOfMethod, list[Run]] = {}
+    for run in plan.runs():
+        runs.setdefault((run.method.name, run.seed), []).append(run)
+    return runs
+
+
+def _declared(method: Method) -> dict[str, Any]:
+    """What was declared of a method; no run yet."""
     return {
         'label': method.label,
         'group': method.group,
@@ -73,8 +111,8 @@ def _method(
         'reference': method.reference,
         'labels': {task: list(cities) for task, cities in method.labels.items()},
         'seeds': list(method.seeds),
-        'runs': done,
-        'missing': missing,
+        'runs': {},
+        'missing': {},
     }
 
 
@@ -102,6 +140,7 @@ def _record(run: Run, plan: Plan, runner: StageRunner) -> dict[str, Any]:
         'cost': read_json(folder / RUN_RECORD),
         'seconds': {stage: record['seconds'] for stage, record in records.items()},
         'code': sorted({note['code'] for note in notes if 'code' in note}),
+        'keys': [runner.keys[run.last_stage]],
         'folders': [str(folder.relative_to(plan.work_dir))],
     }
     if run.analysed and runner.is_finished(f'analyze_{run.name}'):
@@ -128,6 +167,7 @@ def _merged(records: list[dict[str, Any]], parts: list[Run]) -> dict[str, Any]:
             for stage in records[0]['seconds']
         },
         'code': sorted({code for record in records for code in record['code']}),
+        'keys': [key for record in records for key in record['keys']],
         'folders': [folder for record in records for folder in record['folders']],
     }
 

@@ -55,22 +55,17 @@ def draw_centers(
     return heat.scatter_reduce(1, index, bump, reduce='amax')
 
 
-def top_peaks(
-    heat: Tensor, count: int, keep: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def top_peaks(heat: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Highest cells that are maxima of their 3x3 neighbourhood in their own class.
 
     Args:
         heat: (B, L, H, W) probabilities.
         count: Peaks a sample.
-        keep: (B, L, H, W) zero where a peak does not count; it is found first, so its slopes do not take its place.
 
     Returns:
         Scores, flat cell indices and classes, each (B, count).
     """
     peaks = heat * (heat == F.max_pool2d(heat, 3, stride=1, padding=1))
-    if keep is not None:
-        peaks = peaks * keep
     cells = heat.shape[2] * heat.shape[3]
     scores, index = peaks.flatten(1).topk(count, dim=1)
     return scores, index % cells, torch.div(index, cells, rounding_mode='floor')

@@ -80,10 +80,10 @@ def measured_elsewhere(
     Raises:
         ValueError: They are not results of this comparison.
     """
-    name = plan.experiment.name
-    if results.get('name') != name:
+    expected = plan.experiment.name
+    if results.get('name') != expected:
         raise ValueError(
-            f"results of another comparison: name is {results.get('name')!r}, expected '{name}'; "
+            f"results of another comparison: name is {results.get('name')!r}, expected '{expected}'; "
             'give a results.json that tools/compare.py wrote for it'
         )
     found = {}

@@ -212,7 +212,7 @@ def test_jobs_get_the_devices_in_turn(toy):
     (toy / 'tools' / 'make.py').write_text(
         MAKE + "import os; (root / 'device').write_text(os.environ['CUDA_VISIBLE_DEVICES'])"
     )
-    run(plan_of(toy), [], slots=[{'CUDA_VISIBLE_DEVICES': '7'}])
+    run(plan_of(toy), ['full'], slots=[{'CUDA_VISIBLE_DEVICES': '7'}])
     assert (toy / 'data' / 'device').read_text() == '7'
 
 
@@ -301,6 +301,7 @@ def test_runs_measured_elsewhere_are_not_repeated(toy, call, capsys):
     assert call(*chosen, '--elsewhere', str(earlier)) == 0
     assert '5 runs of the same configuration and data' in capsys.readouterr().out
     assert log(toy) == before and (toy / 'work' / 'table.md').read_text() == table
+    assert not (toy / 'work' / 'data').exists()  # nothing to run, no data to make
     # what has another configuration now is run here
     write_config(toy / 'configs', 'base', 3.0)
     assert call(*chosen, '--elsewhere', str(earlier)) == 0

@@ -111,8 +111,9 @@ class Plan:
         return self.work_dir / 'runs' / run.name
 
     def stages(self, runs: Iterable[Run]) -> list[Stage]:
-        """Make the data, then train, test and analyse each run."""
-        steps = self.data_stages()
+        """Make the data, then train, test and analyse each run; without runs, nothing."""
+        runs = list(runs)
+        steps = self.data_stages() if runs else []
         last = tuple(stage.name for stage in steps[-1:])
         return [*steps, *(stage for run in runs for stage in self.run_stages(run, last))]
 

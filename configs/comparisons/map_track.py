@@ -3,6 +3,12 @@
 name = 'map_track'
 title = 'Map and tracks in two cities: methods compared'
 data_variable = 'NEXUSFLOW_DATA_ROOT'
+_convert = dict(
+    name='convert',
+    command='create_data.py nuscenes --root-path {data_root} --version v1.0-world --workers {workers}',
+    outputs=['nexusflow_infos_world_train.pkl', 'nexusflow_infos_world_val.pkl'],
+    seconds=40,
+)
 data = [
     dict(
         name='world',
@@ -13,12 +19,7 @@ data = [
         outputs=['v1.0-world/splits.json'],
         seconds=200,
     ),
-    dict(
-        name='convert',
-        command='create_data.py nuscenes --root-path {data_root} --version v1.0-world --workers {workers}',
-        outputs=['nexusflow_infos_world_train.pkl', 'nexusflow_infos_world_val.pkl'],
-        seconds=40,
-    ),
+    _convert,
 ]
 cities = dict(
     boston=dict(map='boston-seaport', track='boston'),

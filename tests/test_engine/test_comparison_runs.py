@@ -322,3 +322,20 @@ def test_status_and_message_of_a_failed_run(call, capsys):
     assert '| Full | 2 |' in shown.out
     assert call('--methods', 'none') == 2
     assert "unknown ['none']" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['indoor', 'map_track', 'map_track_one_style'])
+def test_every_run_of_a_shipped_comparison_resolves(name, tmp_path):
+    experiment = load_experiment(TOOLS.parent / 'configs' / 'comparisons' / f'{name}.py')
+    plan = Plan(experiment, tmp_path, tmp_path / 'data', TOOLS)
+    texts = {}
+    for one in plan.runs(seeds=[0]):
+        settings = plan.resolved(one)
+        assert settings['randomness']['seed'] == 0
+        for key, value in one.method.cfg_options.items():
+            inner = settings
+            for part in key.split('.'):
+                inner = inner[part]
+            assert inner == value
+        texts[one.name] = repr(settings)
+    assert len(set(texts.values())) == len(texts)  # no method is another one under a second name

@@ -86,12 +86,6 @@ methods = dict(
     layers_8=dict(
         _variant, label='NexusFlow, 8 layers', config='../nexusflow/nexusflow_tiny_8layers.py'
     ),
-    weight_01=dict(
-        _variant,
-        label='NexusFlow, weight 0.1',
-        config='../nexusflow/nexusflow_tiny.py',
-        cfg_options={'model.regulariser.weight': 0.1},
-    ),
     weight_10=dict(
         _variant,
         label='NexusFlow, weight 10',
@@ -105,9 +99,6 @@ methods = dict(
         cfg_options={'model.regulariser.tasks.map': dict(type='queries', tap='queries')},
     ),
     mmd=dict(_variant, label='NexusFlow, MMD', config='../nexusflow/nexusflow_tiny_mmd.py'),
-    sinkhorn=dict(
-        _variant, label='NexusFlow, Sinkhorn', config='../nexusflow/nexusflow_tiny_sinkhorn.py'
-    ),
     two_stage_open=dict(
         _variant,
         label='NexusFlow, two stages, encoder open',

@@ -67,13 +67,31 @@ def test_each_peak_serves_one_track(bev_grid):
     assert torch.equal(after.code[0, 1, :2], here + 0.5)
 
 
+def test_each_class_has_its_reach(bev_grid):
+    reach_m = [1.0] * 7
+    reach_m[2] = 3.0
+    _, dense = make_peaks(2, bev_grid)
+    source = PeakQueries(CHANNELS, bev_grid, 7, 2, reach_m)
+    far = track_at([bev_grid.centers()[4, 4] + 2.0], 2)  # 2.8 m from the peak of class 2
+    born, _ = source(dense, far)
+    assert born.ids.tolist() == [[PADDING, NEWBORN]]
+    reach_m[2] = 2.0
+    born, _ = PeakQueries(CHANNELS, bev_grid, 7, 2, reach_m)(dense, far)
+    assert (born.ids == NEWBORN).all()
+
+
+def test_a_reach_for_other_classes_is_refused(bev_grid):
+    with pytest.raises(ValueError, match=r'newborns.reach_m has 2 distances for 7 classes'):
+        PeakQueries(CHANNELS, bev_grid, 7, 2, (4.0, 8.0))
+
+
 def test_a_track_takes_the_better_peak_in_reach(bev_grid):
     source, dense = make_peaks(2, bev_grid)
     between = bev_grid.centers()[[4, 10], [4, 11]].mean(0)
-    source.reach_m = 100.0
+    source.reach_m.fill_(100.0)
     born, after = source(dense, track_at([between], 2))
     assert born.ids.tolist() == [[PADDING, NEWBORN]]
-    source.reach_m = 0.1
+    source.reach_m.fill_(0.1)
     born, after = source(dense, track_at([between], 2))
     assert (born.ids == NEWBORN).all() and torch.equal(after.code[0, 0, :2], between)
 

@@ -158,7 +158,7 @@ def live_tensors():
 def test_a_thousand_frames_cost_what_the_first_hundred_did(tracker, drive):
     """Every query gives birth, and tracks end only at their bound: the worst case of a crowd that never ends."""
     _, steps = drive
-    tracker.model.track_head.newborns.reach_m = 0.0
+    tracker.model.track_head.newborns.reach_m.fill_(0.0)
     tracker.model.lifecycle.max_tracks = 20
     tracker.model.lifecycle.duplicate_m = 0.0
     images, cameras, pose, time_s = steps[0]

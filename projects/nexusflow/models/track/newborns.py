@@ -52,14 +52,30 @@ class PeakQueries(nn.Module):
         grid: The head's grid.
         num_classes: Track classes.
         num: Detect queries a frame.
-        reach_m: A live track goes on from a peak of its class within this distance.
+        reach_m: A live track goes on from a peak of its class within this distance; one for all classes, or one for
+            each: what drives is farther from where it was expected than what walks.
+
+    Raises:
+        ValueError: If ``reach_m`` has neither one nor ``num_classes`` numbers.
     """
 
     def __init__(
-        self, channels: int, grid: BEVGrid, num_classes: int, num: int, reach_m: float = 4.0
+        self,
+        channels: int,
+        grid: BEVGrid,
+        num_classes: int,
+        num: int,
+        reach_m: float | Sequence[float] = 4.0,
     ) -> None:
         super().__init__()
-        self.grid, self.num, self.reach_m = grid, num, reach_m
+        self.grid, self.num = grid, num
+        reach = [reach_m] * num_classes if isinstance(reach_m, (int, float)) else list(reach_m)
+        if len(reach) != num_classes:
+            raise ValueError(
+                f'track head: newborns.reach_m has {len(reach)} distances for {num_classes} classes; '
+                'give one for all classes or one for each'
+            )
+        self.register_buffer('reach_m', torch.tensor(reach, dtype=torch.float), persistent=False)
         self.register_buffer('centers_m', grid.centers(), persistent=False)
         self.box = nn.Conv2d(channels, CODE_SIZE, 1)
         self.embed = nn.Linear(2 * channels + num_classes, channels)
@@ -116,9 +132,10 @@ class PeakQueries(nn.Module):
         away_m = torch.cdist(tracks.code[..., XY], peaks.code[..., XY])
         same = (tracks.labels[:, :, None] == peaks.labels[:, None]) & tracks.valid[..., None]
         # of two peaks in reach the better one, unless it is much farther away
-        cost = away_m - self.reach_m * scores[:, None]
+        reach_m = self.reach_m[peaks.labels].unsqueeze(1)
+        cost = away_m - reach_m * scores[:, None]
         counts = [self.num] * len(scores)
-        return match_batch(cost, same & (away_m < self.reach_m), counts)
+        return match_batch(cost, same & (away_m < reach_m), counts)
 
 
 class LearnedQueries(nn.Module):

@@ -75,10 +75,12 @@ def test_mean_spread_and_missing_seeds(results):
 
 def test_share_of_the_gap(results):
     rows = {row.name: row for row in summarise(results)}
-    # (0.4 - 0.2) / (0.6 - 0.2), and of each seed over the same gap
+    # over its own seeds, 0 and 1: (0.4 - 0.15) / (0.6 - 0.15), and of each seed over the same gap
     share = rows['ours'].shares['map/mAP', 'all']
-    assert share.value == pytest.approx(0.5)
-    assert share.per_seed == pytest.approx((0.25, 0.75))
+    assert share.value == pytest.approx(0.25 / 0.45)
+    assert share.per_seed == pytest.approx((0.15 / 0.45, 0.35 / 0.45))
+    # seed 1 alone: (0.9 - 0.2) / (0.7 - 0.2)
+    assert rows['once'].shares['map/mAP', 'all'].value == pytest.approx(1.4)
     # fewer identity switches are better: (5.5 - 25) / (6 - 25)
     assert rows['ours'].shares['track/IDS', 'all'].value == pytest.approx(19.5 / 19)
     assert rows['baseline'].shares == {} and rows['full'].shares == {}
@@ -91,6 +93,13 @@ def test_share_of_the_gap(results):
 def test_gap_that_is_none_or_has_the_wrong_sign_is_undefined(reference, more):
     share = gap_share([0.25], spread([0.2]), spread([reference]), more)
     assert share.value is None and 'not better' in share.reason
+
+
+def test_a_baseline_of_other_seeds_counts_whole(results):
+    results['methods']['once'] = method({'7': run(0.4)}, seeds=(7,), label='Once')
+    rows = {row.name: row for row in summarise(results)}
+    # no seed in common: (0.4 - 0.2) / (0.6 - 0.2)
+    assert rows['once'].shares['map/mAP', 'all'].value == pytest.approx(0.5)
 
 
 def test_costs(results):
@@ -110,9 +119,9 @@ def test_markdown(results):
     lines = text.splitlines()
     assert cells(lines[0])[:5] == ['method', 'seeds', 'mAP ↑', 'gap closed', 'IDS ↓']
     table = {cells(line)[0]: cells(line) for line in lines[2:8] if line.startswith('|')}
-    assert table['Ours / new'][1:6] == ['2 of 3', '0.400 ± 0.141', '50 %', '6 ± 1', '103 %']
+    assert table['Ours / new'][1:6] == ['2 of 3', '0.400 ± 0.141', '56 %', '6 ± 1', '103 %']
     assert table['Ours / new'][6:] == ['1.25x', '1000 MiB', '3.00 M (2.00 M)']
-    assert table['Once'][1:4] == ['1 of 2', '0.900 (n=1)', '175 %']
+    assert table['Once'][1:4] == ['1 of 2', '0.900 (n=1)', '140 %']
     assert table['Full'][3] == '' and 'Never' not in table
     assert '*Variants*' in table
     by_city = [cells(line) for line in lines if line.startswith('| Ours')][1]
@@ -162,7 +171,7 @@ def test_mean_relative_gain_over_the_baseline(results):
 def test_csv_has_unrounded_figures_and_empty_cells(results):
     lines = {line['method']: line for line in csv.DictReader(io.StringIO(csv_text(results)))}
     assert float(lines['ours']['map/mAP all std']) == pytest.approx(math.sqrt(0.02), abs=1e-12)
-    assert float(lines['ours']['map/mAP all gap_closed']) == pytest.approx(0.5)
+    assert float(lines['ours']['map/mAP all gap_closed']) == pytest.approx(0.25 / 0.45)
     assert lines['ours']['seeds'] == '2' and lines['ours']['planned_seeds'] == '3'
     assert lines['once']['map/mAP all std'] == ''
     assert lines['never']['map/mAP all mean'] == '' and lines['never']['map/mAP all n'] == '0'

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 WHOLE = 'all'
+Figures = dict[tuple[str, str], dict[str, float]]
+"""(metric key, city or 'all') to the value of each seed."""
 
 
 class Spread(NamedTuple):
@@ -68,9 +70,9 @@ class Row:
         done: Finished seeds.
         planned: Declared seeds.
         figures: (metric key, city or 'all') to mean and spread.
-        shares: (metric key, city or 'all') to the share of the gap closed; empty for the baseline
-            and the reference.
-        delta: Mean relative gain over the baseline in the headline metrics, per cent.
+        shares: (metric key, city or 'all') to the share of the gap closed, between the baseline and the
+            reference of the same seeds; empty for these two.
+        delta: Mean relative gain over the baseline of the same seeds in the headline metrics, per cent.
         time_ratio: Time per iteration over the baseline's.
         step_s: Seconds per iteration.
         peak_mb: Largest memory of any seed, MiB.
@@ -153,15 +155,8 @@ def summarise(results: Mapping[str, Any]) -> list[Row]:
     """
     methods = results['methods']
     values = {name: _values(method, results) for name, method in methods.items()}
-    figures = {
-        name: {key: found for key, each in table.items() if (found := spread(each))}
-        for name, table in values.items()
-    }
     times = {name: spread(_costs(method, 'step_s')) for name, method in methods.items()}
-    return [
-        _row(name, method, values[name], figures, times, results)
-        for name, method in methods.items()
-    ]
+    return [_row(name, method, values, times, results) for name, method in methods.items()]
 
 
 def states_of_code(results: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -174,19 +169,34 @@ def states_of_code(results: Mapping[str, Any]) -> dict[str, list[str]]:
     return out
 
 
-def _values(
-    method: Mapping[str, Any], results: Mapping[str, Any]
-) -> dict[tuple[str, str], list[float]]:
+def _values(method: Mapping[str, Any], results: Mapping[str, Any]) -> Figures:
     """Each figure for every seed that has it, whole and by city."""
-    out: dict[tuple[str, str], list[float]] = {}
+    out: Figures = {}
     for metric in metrics_of(results):
         keys = {WHOLE: metric.key}
         for city, places in results['cities'].items():
             if metric.task in places:
                 keys[city] = metric.in_place(places[metric.task])
         for city, key in keys.items():
-            found = [run['metrics'].get(key) for run in method['runs'].values()]
-            out[metric.key, city] = [v for v in found if v is not None and not math.isnan(v)]
+            found = {seed: run['metrics'].get(key) for seed, run in method['runs'].items()}
+            out[metric.key, city] = {
+                seed: value
+                for seed, value in found.items()
+                if value is not None and not math.isnan(value)
+            }
+    return out
+
+
+def _spreads(values: Figures, seeds: Collection[str] = ()) -> dict[tuple[str, str], Spread]:
+    """Mean and spread of each figure, over the given seeds where there are any of them.
+
+    The seeds differ by more than most methods do, so a method is held against the same seeds of another.
+    """
+    out = {}
+    for key, each in values.items():
+        same = [value for seed, value in each.items() if seed in seeds]
+        if found := spread(same or each.values()):
+            out[key] = found
     return out
 
 
@@ -197,20 +207,19 @@ def _costs(method: Mapping[str, Any], key: str) -> list[float]:
 def _row(
     name: str,
     method: Mapping[str, Any],
-    values: Mapping[tuple[str, str], list[float]],
-    figures: Mapping[str, Mapping[tuple[str, str], Spread]],
+    values: Mapping[str, Figures],
     times: Mapping[str, Spread | None],
     results: Mapping[str, Any],
 ) -> Row:
     baseline, reference = method['baseline'], method['reference']
+    figures = _spreads(values[name])
+    begin, end = (_spreads(values[other], method['runs']) for other in (baseline, reference))
     more = {metric.key: metric.more for metric in metrics_of(results)}
     shares = {}
     if name not in (baseline, reference):
         shares = {
-            key: gap_share(
-                each, figures[baseline].get(key), figures[reference].get(key), more[key[0]]
-            )
-            for key, each in values.items()
+            key: gap_share(list(each.values()), begin.get(key), end.get(key), more[key[0]])
+            for key, each in values[name].items()
         }
     mine, base = times[name], times[baseline]
     found = [run['analysis']['pooled']['mmd2'] for run in _analysed(method)]
@@ -221,9 +230,9 @@ def _row(
         labels=method['labels'],
         done=len(method['runs']),
         planned=len(method['seeds']),
-        figures=figures[name],
+        figures=figures,
         shares=shares,
-        delta=_delta(figures[name], figures[baseline], results),
+        delta=_delta(figures, begin, results),
         time_ratio=mine.mean / base.mean if mine and base else None,
         step_s=mine.mean if mine else None,
         peak_mb=max(_costs(method, 'peak_mb'), default=None),

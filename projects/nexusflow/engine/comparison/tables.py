@@ -122,7 +122,8 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
     rows = summarise(results)
     out = [
         'Last iteration; mean ± sample standard deviation over the training seeds, data of one seed; '
-        '(n=1): one seed, no spread. Gap closed: (method − baseline) / (full − baseline) of the means. '
+        '(n=1): one seed, no spread. Gap closed: (method − baseline) / (full − baseline) of the means '
+        'over the same seeds. '
         "Step time: median, over the baseline's. Memory: largest of the training process."
     ]
     if results['cities']:

@@ -123,7 +123,7 @@ def test_tracks_follow_the_ego_motion(model, clips):
     """With refinement off, a box of the first frame is met where velocity and ego motion bring it."""
     data = clips(1, 2, SIZE)
     # and no peak of the second frame in reach
-    model.track_head.newborns.reach_m.fill_(0.0)
+    model.track_head.newborns.reach_m = torch.zeros(7)
     decoder = model.track_head.decoder
     layers, decoder.layers = decoder.layers, torch.nn.ModuleList(map(_Still, decoder.layers))
     try:

@@ -4,7 +4,6 @@
 # cropped and mirrored, and the lidar frame is mirrored, or the rare classes are learnt by heart.
 _base_ = './nexusflow_tiny_full.py'
 max_iters = 2700
-clip_iters = 400
 # what drives is looked for farther away than who walks; this detector flickers less, so tracks are shown at once
 model = dict(
     track_head=dict(newborns=dict(reach_m=(8.0, 8.0, 8.0, 8.0, 4.0, 8.0, 8.0))),
@@ -35,11 +34,6 @@ param_scheduler = [
     ),
 ]
 custom_hooks = [
-    dict(
-        type='NexusClipLengthHook',
-        lengths=(1, 2),
-        milestones=(max_iters - clip_iters,),
-        by_epoch=False,
-    )
+    dict(type='NexusClipLengthHook', lengths=(1, 2), milestones=(2300,), by_epoch=False)
 ]
 default_hooks = dict(checkpoint=dict(interval=max_iters))

@@ -42,6 +42,25 @@ def test_update_of_a_kernel_has_the_same_size_in_all_directions():
     assert change.min() > 0.6 * scale and change.max() < 1.2 * scale
 
 
+def test_matrices_are_orthogonalised_in_their_own_precision():
+    """The quintic of Newton and Schulz on the singular values of the first update, in double precision."""
+    torch.manual_seed(0)
+    model = nn.Linear(64, 32, bias=False)
+    optim_wrapper = wrapper(model, lr=1e-2, weight_decay=0.0)
+    before = model.weight.detach().clone()
+    loss = (model(torch.randn(128, 64)) * torch.randn(128, 32)).sum()
+    gradient = torch.autograd.grad(loss, model.weight, retain_graph=True)[0].double()
+    optim_wrapper.update_params(loss)
+    left, values, right = torch.linalg.svd(gradient, full_matrices=False)
+    values = values / values.norm()
+    for a, b, c in optim_wrapper.optimizer.param_groups[0]['ns_coeffs'] * 5:
+        values = a * values + b * values**3 + c * values**5
+    expected = 1e-2 * 0.2 * 64**0.5 * (left * values) @ right
+    change = (before - model.weight.detach()).double()
+    # bfloat16 would be off by 1e-4
+    assert (change - expected).abs().max() < 1e-6
+
+
 def test_rest_moves_as_with_adamw():
     torch.manual_seed(0)
     models = [network() for _ in range(2)]
@@ -70,6 +89,20 @@ def test_groups_keep_their_own_learning_rate():
     rates = {id(p): g['lr'] for g in optim_wrapper.optimizer.param_groups for p in g['params']}
     assert rates[id(model[3].weight)] == pytest.approx(1e-3)
     assert rates[id(model[0].weight)] == pytest.approx(1e-2)
+
+
+def test_matrices_of_a_group_are_left_to_adamw():
+    model = network()
+    optim_wrapper = build_optim_wrapper(
+        model,
+        dict(
+            type='OptimWrapper',
+            optimizer=dict(type='NexusMuon', lr=1e-2),
+            paramwise_cfg=dict(custom_keys={'0': dict(use_muon=False)}),
+        ),
+    )
+    (group,) = optim_wrapper.optimizer.param_groups
+    assert not group['use_muon'] and len(group['params']) == len(list(model.parameters()))
 
 
 def test_state_survives_a_safe_load(tmp_path):

@@ -1,6 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Birth, survival and death of tracks, and who is called what."""
 
+import math
+
 import pytest
 import torch
 
@@ -187,3 +189,15 @@ def test_a_track_is_shown_once_it_was_seen_often_enough():
         tracks, shown, _ = step(lifecycle, frame, next_id)
         assert tracks.hits.tolist() == [hits]
         assert len(shown) == visible
+
+
+def test_a_score_is_trusted_by_the_frames_of_evidence():
+    lifecycle = TrackLifecycle(birth_score=0.4, keep_score=0.2, evidence_frames=2.0)
+    tracks, shown, next_id = step(lifecycle, make_frame([(0, 0, 0.8, CAR)]))
+    assert shown.scores_3d.tolist() == pytest.approx([0.8 * (1 - math.exp(-0.5))])
+    # what lives on keeps the frame's score: only what is shown is weighed
+    assert tracks.scores.tolist() == pytest.approx([0.8])
+    frame = make_frame([], [(0, 0, 0.6, CAR)], tracks)
+    frame.hits = torch.cat([tracks.hits, torch.zeros(1, dtype=torch.long)])
+    _, shown, _ = step(lifecycle, frame, next_id)
+    assert shown.scores_3d.tolist() == pytest.approx([0.6 * (1 - math.exp(-1.0))])

@@ -22,6 +22,8 @@ class TrackLifecycle:
         keep_score: A track scoring less counts as missed.
         patience: A track missed this many frames in a row ends.
         min_hits: A track is shown once it has been seen in this many frames; what flickers never is.
+        evidence_frames: A track's score is shown times 1 - exp(-n / evidence_frames), n the frames it was seen in: what
+            lasts is truer than what was seen once. 0: the frame's own score.
         duplicate_m: A newborn within this distance of a better box of its class is no new track.
         max_tracks: Live tracks at most; the lowest scores end first. It bounds time and memory, whatever is seen.
         detection_score: Boxes from this score on are listed as detections.
@@ -32,6 +34,7 @@ class TrackLifecycle:
     keep_score: float = 0.15
     patience: int = 3
     min_hits: int = 1
+    evidence_frames: float = 0.0
     duplicate_m: float = 2.0
     max_tracks: int = 500
     detection_score: float = 0.05
@@ -61,8 +64,15 @@ class TrackLifecycle:
         if len(tracks) > self.max_tracks:
             tracks = tracks[tracks.scores.topk(self.max_tracks).indices.sort().values]
         shown = tracks[(tracks.missed == 0) & (tracks.hits >= self.min_hits)]
+        shown = replace(shown, scores=shown.scores * self._trust(shown.hits))
         result = InstanceData(**boxes_of(shown), track_ids=shown.ids)
         return tracks, result, self._detections(queries), next_id + len(born)
+
+    def _trust(self, hits: Tensor) -> Tensor:
+        """Share of a track's score that counts after so many frames."""
+        if not self.evidence_frames:
+            return torch.ones_like(hits, dtype=torch.float)
+        return 1 - torch.exp(-hits / self.evidence_frames)
 
     def _detections(self, queries: TrackQueries) -> InstanceData:
         """Boxes above a floor, no non-maximum suppression."""

@@ -11,9 +11,14 @@ def network():
     return nn.Sequential(nn.Conv2d(16, 32, 3), nn.BatchNorm2d(32), nn.Flatten(), nn.Linear(32, 3))
 
 
-def wrapper(model, **optimizer):
+def wrapper(model, custom_keys=None, **optimizer):
     return build_optim_wrapper(
-        model, dict(type='OptimWrapper', optimizer=dict(type='NexusMuon', **optimizer))
+        model,
+        dict(
+            type='OptimWrapper',
+            optimizer=dict(type='NexusMuon', **optimizer),
+            paramwise_cfg=dict(custom_keys=custom_keys) if custom_keys else None,
+        ),
     )
 
 
@@ -78,14 +83,7 @@ def test_rest_moves_as_with_adamw():
 
 def test_groups_keep_their_own_learning_rate():
     model = network()
-    optim_wrapper = build_optim_wrapper(
-        model,
-        dict(
-            type='OptimWrapper',
-            optimizer=dict(type='NexusMuon', lr=1e-2),
-            paramwise_cfg=dict(custom_keys={'3': dict(lr_mult=0.1)}),
-        ),
-    )
+    optim_wrapper = wrapper(model, {'3': dict(lr_mult=0.1)}, lr=1e-2)
     rates = {id(p): g['lr'] for g in optim_wrapper.optimizer.param_groups for p in g['params']}
     assert rates[id(model[3].weight)] == pytest.approx(1e-3)
     assert rates[id(model[0].weight)] == pytest.approx(1e-2)
@@ -93,14 +91,7 @@ def test_groups_keep_their_own_learning_rate():
 
 def test_matrices_of_a_group_are_left_to_adamw():
     model = network()
-    optim_wrapper = build_optim_wrapper(
-        model,
-        dict(
-            type='OptimWrapper',
-            optimizer=dict(type='NexusMuon', lr=1e-2),
-            paramwise_cfg=dict(custom_keys={'0': dict(use_muon=False)}),
-        ),
-    )
+    optim_wrapper = wrapper(model, {'0': dict(use_muon=False)}, lr=1e-2)
     (group,) = optim_wrapper.optimizer.param_groups
     assert not group['use_muon'] and len(group['params']) == len(list(model.parameters()))
 

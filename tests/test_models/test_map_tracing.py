@@ -4,6 +4,7 @@
 import math
 
 import pytest
+import shapely
 import torch
 
 from nexusflow.models.bev.grid import BEVGrid
@@ -15,7 +16,12 @@ from nexusflow.models.map.line_fields import (
 )
 from nexusflow.models.map.targets import TargetBuilder
 from nexusflow.models.map.traced import TracedQueries
-from nexusflow.models.map.tracing import LineTracer, first_of_each, resample
+from nexusflow.models.map.tracing import (
+    LineTracer,
+    first_of_each,
+    gaps_sq_m2,
+    resample,
+)
 
 GRID = BEVGrid((-15.0, -30.0, 15.0, 30.0), 0.5)
 POINTS = 20
@@ -132,6 +138,19 @@ def test_the_choice_of_all_at_once_is_the_greedy_one():
             if candidates[i] and not matrix[i, chosen].any():
                 chosen.append(i)
         assert kept.nonzero().flatten().tolist() == chosen
+
+
+def test_gaps_between_lines_are_those_of_shapely():
+    lines_m = 30 * torch.rand(2, 5, 20, 2, generator=torch.Generator().manual_seed(0)).cumsum(2)
+    lines_m = lines_m - lines_m.mean(2, keepdim=True)
+    gap_m = gaps_sq_m2(lines_m, parts=64).clamp(min=0).sqrt()
+    expected = shapely.distance(
+        shapely.points(lines_m.numpy())[..., None],
+        shapely.linestrings(lines_m.numpy())[:, None, None],
+    )
+    # a segment is of up to 42 m, its 64 parts of 0.66 m, and a line ends one part short
+    assert torch.allclose(gap_m, torch.from_numpy(expected).float(), atol=0.67)
+    assert gaps_sq_m2(lines_m).shape == (2, 5, 20, 5)
 
 
 def test_without_lines_all_scores_are_zero():

@@ -55,9 +55,11 @@ model = dict(
         grid=bev_grid,
         num_layers=1,
         num_blocks=1,
+        # what drives is looked for farther away than who walks
+        newborns=dict(reach_m=(8.0, 8.0, 8.0, 8.0, 4.0, 8.0, 8.0)),
         # objects are few where lines are many: up to three times the default weights, at which the map loses nothing
         loss=dict(cls_weight=4.0, box_weight=0.75, heat_weight=3.0, seg_weight=0.09),
     ),
-    # a weak detector flickers: born early, shown once seen twice
-    lifecycle=dict(birth_score=0.2, min_hits=2),
+    # a weak detector flickers: born early, and what was seen once counts for little
+    lifecycle=dict(birth_score=0.2, evidence_frames=2.0),
 )

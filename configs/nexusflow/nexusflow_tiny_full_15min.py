@@ -1,15 +1,9 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 # The upper bound with a quarter of an hour of training on two cores. Batches of two, since more steps teach more than
 # larger ones; without a regulariser no guard needs to compare the rows. Samples come seven times: images are scaled,
-# cropped and mirrored, the lidar frame is mirrored and weights decay faster, or the rare classes are learnt by heart.
+# cropped and mirrored and the lidar frame is mirrored, or the rare classes are learnt by heart.
 _base_ = './nexusflow_tiny_full.py'
 max_iters = 2700
-# what drives is looked for farther away than who walks; this detector flickers less, so tracks are shown at once, and
-# the first frames count less
-model = dict(
-    track_head=dict(newborns=dict(reach_m=(8.0, 8.0, 8.0, 8.0, 4.0, 8.0, 8.0))),
-    lifecycle=dict(min_hits=1, evidence_frames=1.0),
-)
 train_pipeline = [
     {{_base_.load_images}},
     dict(
@@ -24,7 +18,6 @@ train_pipeline = [
     dict(type='NexusPackClip'),
 ]
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline))
-optim_wrapper = dict(optimizer=dict(weight_decay=0.1))
 train_cfg = dict(max_iters=max_iters, val_interval=10 * max_iters)
 param_scheduler = [
     dict(

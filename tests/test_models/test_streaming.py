@@ -14,7 +14,7 @@ from nexusflow.models.track.queries import TrackQueries
 SIZE = (32, 64)
 
 
-HEADS = dict(peaks={}, learned=dict(query_source='learned', memory=dict(length=2)))
+HEADS = dict(peaks={}, learned=dict(query_source='learned', newborns=None, memory=dict(length=2)))
 
 
 @pytest.fixture(scope='module', params=HEADS)

@@ -6,7 +6,7 @@ clip_iters = 80
 lr = 1.2e-2
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='NexusMuon', lr=lr, weight_decay=0.1),
+    optimizer=dict(type='NexusMuon', lr=lr, weight_decay=0.3),
     clip_grad=dict(max_norm=35.0, norm_type=2),
     # a regulariser's matrices are large and thrown away after training: to orthogonalise NexusFlow's took 4 % of a step
     paramwise_cfg=dict(custom_keys=dict(regulariser=dict(use_muon=False))),

@@ -110,3 +110,28 @@ def test_dist_train_starts_the_processes(tmp_path):
     assert done.stdout.startswith('-m torch.distributed.run --nnodes=1 --node_rank=0')
     assert '--nproc_per_node=2 --master_addr=127.0.0.1 --master_port=123' in done.stdout
     assert done.stdout.strip().endswith('train.py x.py --launcher pytorch --amp')
+
+
+@pytest.mark.skipif(BASH is None, reason='needs bash')
+@pytest.mark.parametrize(
+    ('script', 'command'),
+    [
+        ('slurm_train.sh', 'train.py x.py --work-dir out --amp --launcher slurm'),
+        ('slurm_test.sh', 'test.py x.py out --amp --launcher slurm'),
+    ],
+)
+def test_slurm_scripts_start_the_job(script, command, tmp_path):
+    """With an ``srun`` that prints its arguments."""
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\necho "$@"\n')
+    srun.chmod(0o755)
+    done = subprocess.run(
+        [BASH, ROOT / 'tools' / script, 'gpu', 'job', 'x.py', 'out', '--amp'],
+        env={'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'GPUS': '16', 'SRUN_ARGS': '--qos=a -v'},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith('-p gpu --job-name=job --gres=gpu:8 --ntasks=16')
+    assert '--kill-on-bad-exit=1 --qos=a -v python -u ' in done.stdout
+    assert done.stdout.strip().endswith(command)

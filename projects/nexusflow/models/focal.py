@@ -15,7 +15,8 @@ def sigmoid_focal(
 
     Args:
         logits: Any shape.
-        target: Same shape, 0 or 1.
+        target: Same shape, 0 or 1; between them it is the quality focal loss (Li et al., 2020), least where the
+            probability equals the target.
         alpha: Weight of the positives; negatives weigh 1 - alpha.
         gamma: Focusing exponent.
 
@@ -23,7 +24,7 @@ def sigmoid_focal(
         Same shape.
     """
     prob = logits.sigmoid()
-    wrong = prob * (1 - target) + (1 - prob) * target
+    wrong = (prob - target).abs()
     balance = alpha * target + (1 - alpha) * (1 - target)
     raw = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
     return balance * wrong**gamma * raw

@@ -15,8 +15,7 @@ def sigmoid_focal(
 
     Args:
         logits: Any shape.
-        target: Same shape, 0 or 1; between them it is the quality focal loss (Li et al., 2020), least where the
-            probability equals the target.
+        target: Same shape, 0 or 1.
         alpha: Weight of the positives; negatives weigh 1 - alpha.
         gamma: Focusing exponent.
 
@@ -24,7 +23,7 @@ def sigmoid_focal(
         Same shape.
     """
     prob = logits.sigmoid()
-    wrong = (prob - target).abs()
+    wrong = prob * (1 - target) + (1 - prob) * target
     balance = alpha * target + (1 - alpha) * (1 - target)
     raw = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
     return balance * wrong**gamma * raw

@@ -15,7 +15,7 @@ from ..bev.grid import BEVGrid
 from ..focal import segmentation_bce, sigmoid_focal
 from ..heatmap import draw_centers, heatmap_focal_loss
 from .assigner import FrameTargets
-from .box_code import CODE_SIZE, XY
+from .box_code import CODE_SIZE
 
 # centre, log length, log width, z, log height, heading, velocity
 CODE_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.2)
@@ -88,8 +88,6 @@ class TrackLoss(nn.Module):
         seg_weight: Auxiliary segmentation of the boxes' footprints, a cell: a dense signal that shapes the BEV early.
         sigma_m: Width of a centre's bump.
         max_distance_m: Newborns are matched to objects within this distance; None: no limit.
-        quality_m: A query is taught a score that falls with its box's distance from the object, to one half at this one
-            (the official evaluation counts what is within 2 m); None: every match is taught 1.
         normalise: 'clip': all frames' sums divided by all frames' objects, so that the scale does not depend on the
             clip's length. 'frame': as MUTR3D and UniAD are published, each frame's sums divided by that frame's objects
             and tracks whose object has left, then added; the scale grows with the clip.
@@ -108,7 +106,6 @@ class TrackLoss(nn.Module):
         seg_weight: float = 0.03,
         sigma_m: float = 1.0,
         max_distance_m: float | None = 3.0,
-        quality_m: float | None = None,
         normalise: str = 'clip',
     ) -> None:
         super().__init__()
@@ -119,7 +116,6 @@ class TrackLoss(nn.Module):
         self.grid, self.num_classes, self.normalise = grid, num_classes, normalise
         self.cls_weight, self.box_weight, self.heat_weight = cls_weight, box_weight, heat_weight
         self.seg_weight, self.sigma_m, self.max_distance_m = seg_weight, sigma_m, max_distance_m
-        self.quality_m = quality_m
 
     @property
     def matching(self) -> dict[str, float | None]:
@@ -147,22 +143,13 @@ class TrackLoss(nn.Module):
         for i, ((logits, code), match) in enumerate(zip(outputs['layers'], matched, strict=True)):
             index, found = match.clamp(min=0), match >= 0
             labels = targets.labels.gather(1, index)
-            aim = targets.code.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
-            score = found * self._quality(code, aim)
-            goal = F.one_hot(labels, self.num_classes) * score.unsqueeze(-1)
+            goal = F.one_hot(labels, self.num_classes) * found.unsqueeze(-1)
             cls = sigmoid_focal(logits, goal.to(logits.dtype)).sum(-1)
+            aim = targets.code.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
             terms[f'd{i}_cls'] = (cls * weight).sum() * self.cls_weight
             terms[f'd{i}_box'] = (box_error(code, aim) * found * weight).sum() * self.box_weight
         left = ((ids >= 0) & (matched[-1] < 0)) * weight
         return FrameSums(terms, targets.valid.sum(), left.sum())
-
-    @torch.no_grad()
-    def _quality(self, code: Tensor, aim: Tensor) -> Tensor:
-        """Score (B, Q) that a box at ``code`` deserves for the object at ``aim``."""
-        away_m = (code[..., XY] - aim[..., XY]).norm(dim=-1)
-        if self.quality_m is None:
-            return torch.ones_like(away_m)
-        return torch.exp2(-((away_m / self.quality_m) ** 2))
 
     def bumps(self, targets: FrameTargets) -> Tensor:
         """Target of the centre heatmap, (B, L, H, W) in [0, 1]: a Gaussian at each object."""

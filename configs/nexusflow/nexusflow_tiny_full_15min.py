@@ -18,6 +18,8 @@ train_pipeline = [
     dict(type='NexusPackClip'),
 ]
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline))
+# nine times the steps: less decay in each
+optim_wrapper = dict(optimizer=dict(weight_decay=0.1))
 train_cfg = dict(max_iters=max_iters, val_interval=10 * max_iters)
 param_scheduler = [
     dict(

@@ -151,6 +151,8 @@ def test_gaps_between_lines_are_those_of_shapely():
     # a segment is of up to 42 m, its 64 parts of 0.66 m, and a line ends one part short
     assert torch.allclose(gap_m, torch.from_numpy(expected).float(), atol=0.67)
     assert gaps_sq_m2(lines_m).shape == (2, 5, 20, 5)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(gaps_sq_m2(lines_m, parts=64).clamp(min=0).sqrt(), gap_m)
 
 
 def test_without_lines_all_scores_are_zero():

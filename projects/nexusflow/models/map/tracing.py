@@ -63,7 +63,7 @@ def first_of_each(loses: Tensor, alive: Tensor, rounds: int = ROUNDS) -> Tensor:
 
 
 def gaps_sq_m2(lines_m: Tensor, parts: int = 3, chunks: int = 16) -> Tensor:
-    """How far the points of each line are from each line.
+    """How far the points of each line are from each line, in float32 whatever autocast says.
 
     Args:
         lines_m: (B, M, P, 2) points.
@@ -73,19 +73,18 @@ def gaps_sq_m2(lines_m: Tensor, parts: int = 3, chunks: int = 16) -> Tensor:
     Returns:
         (B, M, P, M) square of the distance in metres: of which point, to which line.
     """
+    lines_m = lines_m.float()
     part = torch.linspace(0, 1, parts + 1, device=lines_m.device)[:-1, None]
     start, stop = lines_m[:, :, :-1, None], lines_m[:, :, 1:, None]
     finer = torch.lerp(start, stop, part).flatten(2, 3).transpose(1, 2)
     size = finer.shape[1:3]
     # |p - q|^2 as one product; torch.cdist does it too, three times as slowly on ordinary CPUs
     ours, others = lines_m.flatten(1, 2), finer.flatten(1, 2)
-    ours = torch.cat([-2 * ours, ours.square().sum(-1, keepdim=True)], dim=-1)
-    ours = F.pad(ours, (0, 1), value=1.0)
-    others = torch.cat(
-        [F.pad(others, (0, 1), value=1.0), others.square().sum(-1, keepdim=True)], -1
-    )
-    others = others.transpose(1, 2)
-    near = [(piece @ others).unflatten(2, size).amin(2) for piece in ours.chunk(chunks, dim=1)]
+    ours_sq, others_sq = (pts.square().sum(-1, keepdim=True) for pts in (ours, others))
+    ours = torch.cat([-2 * ours, ours_sq, torch.ones_like(ours_sq)], dim=-1)
+    others = torch.cat([others, torch.ones_like(others_sq), others_sq], dim=-1).transpose(1, 2)
+    with torch.autocast(lines_m.device.type, enabled=False):
+        near = [(piece @ others).unflatten(2, size).amin(2) for piece in ours.chunk(chunks, dim=1)]
     return torch.cat(near, dim=1).unflatten(1, lines_m.shape[1:3])
 
 

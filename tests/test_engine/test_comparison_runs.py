@@ -15,6 +15,7 @@ import pytest
 
 import nexusflow
 from nexusflow.engine.comparison import Plan, collect, load_experiment, markdown
+from nexusflow.engine.comparison.summary import summarise
 from nexusflow.engine.stages import StageRunner
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -56,7 +57,8 @@ out.mkdir(parents=True)
 space = dict(mmd2={'a-b': 0.5}, cka={'a-b': 0.25}, effective_rank={'a': 2.0})
 space['spectrum'] = {'a': [0.5, 0.5], 'b': [0.9, 0.1]}
 points = dict(pooled={t: [[0, 1], [2, 3]] for t in 'ab'})
-content = dict(spaces=dict(pooled=space), places=['x', 'y'], tsne=points)
+spaces = dict(pooled=space, z=dict(space, relative={'a-b': 0.125}))
+content = dict(spaces=spaces, places=['x', 'y'], tsne=points)
 (out / 'analysis.json').write_text(json.dumps(content))
 """
 EXPERIMENT = """
@@ -130,6 +132,10 @@ def test_every_run_is_there_once_and_is_not_repeated(toy):
     runs = {n: m['runs'] for n, m in results['methods'].items()}
     assert {s: r['metrics']['map/mAP'] for s, r in runs['full'].items()} == {'0': 4.0, '1': 5.0}
     assert runs['full']['0']['analysis']['pooled']['mmd2'] == 0.5
+    assert [row.relative for row in summarise(results)][:2] == [0.125, 0.125]
+    assert '| MMD² ↓ | z apart ↓ |' in markdown(results) and '| 0.500 | 0.125 |' in markdown(
+        results
+    )
     assert 'analysis' not in runs['full']['1']
     assert runs['baseline']['0']['cost']['parameters_inference'] == 1
     assert results['methods']['bad']['missing'] == {'0': 'not run'}

@@ -96,6 +96,23 @@ def test_matrices_of_a_group_are_left_to_adamw():
     assert not group['use_muon'] and len(group['params']) == len(list(model.parameters()))
 
 
+@pytest.mark.parametrize('use_muon', [True, False])
+def test_a_group_moves_by_its_share_of_the_rate_whatever_the_schedule_sets(use_muon):
+    moved = []
+    for scale in (1.0, 0.1):
+        torch.manual_seed(0)
+        model = network()
+        before = model[0].weight.detach().clone()
+        optim_wrapper = wrapper(model, {'0': dict(use_muon=use_muon, lr_scale=scale)}, lr=1e-2)
+        for group in optim_wrapper.optimizer.param_groups:
+            group['lr'] = 2e-2
+        step(model, optim_wrapper)
+        assert all(group['lr'] == 2e-2 for group in optim_wrapper.optimizer.param_groups)
+        moved.append(model[0].weight.detach() - before)
+    assert moved[0].abs().max() > 1e-3
+    assert torch.allclose(0.1 * moved[0], moved[1], atol=1e-6)
+
+
 def test_state_survives_a_safe_load(tmp_path):
     torch.manual_seed(0)
     model = network()

@@ -110,6 +110,7 @@ def test_figures_of_equal_and_of_different_features():
     noise = torch.randn(40, 6)
     found = analyse_space(dict(a=noise, b=noise.clone(), c=torch.randn(40, 4)))
     assert found['mmd2'] == {'a-b': pytest.approx(0, abs=1e-6)}  # c has another length
+    assert found['relative'] == {'a-b': pytest.approx(0, abs=1e-6)}
     assert found['cka']['a-b'] == pytest.approx(1) and found['cka']['a-c'] < 0.5
     assert 5 < found['effective_rank']['a'] <= 6
     assert sum(found['spectrum']['c']) == pytest.approx(1) and len(found['spectrum']['c']) == 4

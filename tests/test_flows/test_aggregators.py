@@ -50,6 +50,17 @@ def test_empty_set_is_finite_and_independent_of_its_padding():
     assert torch.isfinite(queries.grad).all()
 
 
+def test_padding_may_hold_anything():
+    aggregator = QueryAggregator(6, 16)
+    mask = torch.arange(4).expand(2, 4) > 1
+    queries = torch.randn(2, 4, 6)
+    broken = queries.masked_fill(mask[..., None], torch.nan).requires_grad_()
+    embedding = aggregator(broken, mask)
+    torch.testing.assert_close(embedding, aggregator(queries, mask))
+    embedding.square().sum().backward()
+    assert broken.grad.isfinite().all()
+
+
 def test_bev_sampling_points_cover_the_map():
     aggregator = BEVAggregator(6, 16, grid=3, num_points=4)
     points = aggregator.sampling_points(aggregator.queries[None]).detach()

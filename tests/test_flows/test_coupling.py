@@ -142,6 +142,7 @@ def test_tokens_keep_their_leading_dimensions(kind):
     [
         (dict(dim=1), 'at least 2'),
         (dict(dim=4, num_layers=0), "'num_layers' must be at least 1"),
+        (dict(dim=4, hidden=0), "'hidden' must be at least 1"),
         (dict(dim=4, scale_bound=0.0), "'scale_bound' must be positive"),
         (dict(dim=4, permutation='swap'), "'permutation' must be None or one of fixed, learned"),
     ],

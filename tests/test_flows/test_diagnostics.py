@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from nexusflow.flows import CouplingFlow
+from nexusflow.flows import CouplingFlow, relative_distance
 from nexusflow.flows.collapse import CollapseTest
 from nexusflow.flows.diagnostics import (
     alignment_scalars,
@@ -111,6 +111,33 @@ def test_collapse(rows, reason):
     else:
         assert set(found) == {'map'}
         assert re.fullmatch(f"h': {reason}", found['map'])
+
+
+def test_values_that_are_not_finite_are_said_and_do_not_raise():
+    broken = noise(16, 8)
+    broken[3, 2] = torch.nan
+    assert CollapseTest().reason([broken]) == 'values that are not finite'
+    scalars = alignment_scalars(
+        {'map': [(broken, broken)], 'track': [(noise(16, 8), noise(16, 8))]}
+    )
+    assert scalars['rank_h_map'].isnan() and scalars['rank_h_track'] > 1
+
+
+@pytest.mark.parametrize('sizes', [(1,), (1, 1)])
+def test_too_few_samples_are_refused(sizes):
+    passes = [(rows, rows) for rows in noise(sum(sizes), 4).split(sizes)]
+    with pytest.raises(ValueError, match="task 'map': two samples in one pass or three passes"):
+        alignment_scalars({'map': passes, 'track': passes})
+
+
+def test_relative_distance_is_free_of_scale_and_of_what_all_samples_share():
+    a, b = noise(40, 6), noise(40, 6, seed=1)
+    assert relative_distance(torch.stack((a, b))).item() == pytest.approx(1.0, abs=0.1)
+    near = torch.stack((a, a + 0.1 * b))
+    expected = relative_distance(near)
+    assert 0.001 < expected < 0.02
+    torch.testing.assert_close(relative_distance(0.01 * near + 3.0), expected, rtol=1e-3, atol=0)
+    assert relative_distance(torch.zeros(3, 4, 2)) == 1.0
 
 
 def test_deviations_have_the_variance_of_the_rows():

@@ -5,7 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from nexusflow.flows import CouplingFlow, NexusFlow, Surrogate, build_nexus_flow
+from nexusflow.flows import (
+    CenterObjective,
+    CollapseGuard,
+    CouplingFlow,
+    NexusFlow,
+    Surrogate,
+    build_nexus_flow,
+)
 
 TASKS = {
     'map': dict(type='bev', in_channels=8),
@@ -40,6 +47,7 @@ def test_output_names_and_values():
     assert set(out) == {
         'loss_align',
         'align_distance',
+        'align_relative',
         'round_trip_error',
         *(f'z_std_{task}' for task in TASKS),
     }
@@ -68,19 +76,60 @@ def test_equal_surrogates_of_equal_features_agree_exactly():
     assert out['loss_align'] == 0 and out['align_distance'] == 0
 
 
-def test_alignment_reaches_every_task_and_can_be_learned():
+def trained(nexus: NexusFlow, batches: list, lr: float = 1e-2) -> dict:
+    """The output on the last batch after a step on each."""
+    optimizer = torch.optim.Adam(nexus.parameters(), lr=lr)
+    for features in batches:
+        optimizer.zero_grad()
+        out = nexus(features)
+        sum(value for key, value in out.items() if 'loss' in key).backward()
+        optimizer.step()
+    return out
+
+
+def seen_twice(rows: int, latent: int = 4) -> dict:
+    """Two tasks' features of the same samples: fixed linear views of what the samples are."""
+    views = torch.Generator().manual_seed(5)
+    what = torch.randn(rows, latent)
+    return {task: what @ torch.randn(latent, 12, generator=views) for task in ('a', 'b')}
+
+
+def two_vectors(**kwargs) -> NexusFlow:
+    torch.manual_seed(0)
+    return build_nexus_flow(dict.fromkeys('ab', dict(type='vector', in_channels=12)), 16, **kwargs)
+
+
+def test_alignment_reaches_every_task():
     nexus, features = make_nexus(), make_features()
     features['map'].requires_grad_()
-    optimizer = torch.optim.Adam(nexus.parameters(), lr=1e-2)
-    start = nexus(features)['loss_align'].item()
-    for _ in range(30):
-        optimizer.zero_grad()
-        nexus(features)['loss_align'].backward()
-        optimizer.step()
-    assert nexus(features)['loss_align'].item() < 0.1 * start
+    nexus(features)['loss_align'].backward()
     assert features['map'].grad.abs().sum() > 0
     without = [n for n, p in nexus.named_parameters() if p.grad is None]
     assert without == []
+
+
+def test_what_two_tasks_share_is_aligned_on_new_samples_too():
+    nexus = two_vectors(guard=dict(weight=1.0, on='z'))
+    start = nexus(seen_twice(32))['align_relative']
+    trained(nexus, [seen_twice(16) for _ in range(150)], lr=3e-3)
+    out = nexus(seen_twice(32))
+    assert start > 0.8 and out['align_relative'] < 0.3
+    assert out['z_std_a'] > 0.3
+
+
+def test_a_loss_that_falls_by_shrinking_is_not_taken_for_alignment():
+    """Unrelated features can not be aligned; without a guard on z the flows shrink all the same."""
+    losses, relative = {}, {}
+    for name, guard in (('none', None), ('z', dict(weight=5.0, on='z', std=1.0))):
+        surrogates = {task: Surrogate(nn.Identity(), CouplingFlow(16)) for task in 'ab'}
+        nexus = NexusFlow(surrogates, guard=None if guard is None else CollapseGuard(**guard))
+        torch.manual_seed(0)
+        batches = [{task: torch.randn(32, 16) for task in 'ab'} for _ in range(100)]
+        start = nexus(batches[0])['loss_align'].item()
+        out = trained(nexus, batches)
+        losses[name], relative[name] = out['loss_align'].item() / start, out['align_relative']
+    assert losses['none'] < 0.3 < 0.4 < losses['z']
+    assert min(relative.values()) > 0.9
 
 
 def test_collapse_shows_in_the_spread():
@@ -93,7 +142,7 @@ def test_collapse_shows_in_the_spread():
 
 def test_batch_of_one_has_no_spread():
     out = make_nexus()(make_features(batch=1))
-    assert not any(name.startswith('z_std') for name in out)
+    assert not any(name.startswith('z_std') for name in out) and 'align_relative' not in out
     assert torch.isfinite(out['loss_align'])
 
 
@@ -170,13 +219,7 @@ def test_the_guard_has_a_loss_of_its_own_and_teaches_what_it_guards(on, silent):
 def test_the_guard_prevents_the_collapse_that_the_alignment_alone_brings():
     spreads = {}
     for name, guard in (('without', None), ('with', dict(weight=1.0, covariance=0.0))):
-        nexus, features = make_nexus(guard=guard), make_features(batch=6)
-        optimizer = torch.optim.Adam(nexus.parameters(), lr=1e-2)
-        for _ in range(60):
-            optimizer.zero_grad()
-            out = nexus(features)
-            sum(value for key, value in out.items() if 'loss' in key).backward()
-            optimizer.step()
+        out = trained(make_nexus(guard=guard), 60 * [make_features(batch=6)])
         spreads[name] = min(out[f'z_std_{task}'].item() for task in TASKS)
     assert spreads['without'] < 0.1 < 0.2 < spreads['with']
 
@@ -253,3 +296,42 @@ def test_objective_and_guard_compute_in_single_precision_under_autocast():
     assert out['loss_align'].dtype == out['loss_guard'].dtype == torch.float32
     outputs = nexus(features, labelled(('map',), (), ()))
     torch.testing.assert_close(out['loss_align'], outputs['loss_align'], rtol=0.05, atol=0)
+
+
+def test_features_that_do_not_fit_are_refused_by_name():
+    nexus, features = make_nexus(), make_features()
+    for task, feature in (
+        ('map', torch.rand(3, 8, 12)),
+        ('track', torch.rand(3, 4)),
+        ('scene', torch.rand(3, 7, 5)),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"task '{task}': the aggregator reads features \(B, "
+        ):
+            nexus({**features, task: feature})
+    with pytest.raises(ValueError, match="same samples, got {'map': 3, 'track': 3, 'scene': 6}"):
+        nexus({**features, 'scene': torch.rand(6, 5)})
+
+
+def test_confidence_is_checked():
+    features, given = make_features(), {task: torch.ones(3) for task in TASKS}
+    with pytest.raises(ValueError, match="'confidence': PairwiseObjective does not use it"):
+        make_nexus(objective=dict(type='pairwise'))(features, confidence=given)
+    for wrong in (torch.ones(1), torch.ones(3, 1), -torch.ones(3), None):
+        with pytest.raises(ValueError, match=r"task 'track' needs \(3,\) values that are not neg"):
+            make_nexus()(features, confidence={**given, 'track': wrong})
+
+
+def test_names_that_no_module_can_have_are_refused():
+    for name in ('type', 'keys', 'a.b', ''):
+        with pytest.raises(ValueError, match=f"'surrogates': a module cannot be called '{name}'"):
+            build_nexus_flow({'map': TASKS['map'], name: TASKS['scene']})
+    with pytest.raises(ValueError, match="'weight' must not be negative"):
+        make_nexus(weight=-1.0)
+
+
+def test_tasks_may_share_a_surrogate_that_a_copy_follows():
+    shared = Surrogate(nn.Identity(), CouplingFlow(6))
+    nexus = NexusFlow({'a': shared, 'b': shared}, objective=CenterObjective(momentum=0.9))
+    feature = torch.randn(4, 6)
+    assert nexus({'a': feature, 'b': feature})['loss_align'] == 0

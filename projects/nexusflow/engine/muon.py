@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import torch
 from mmengine.registry import OPTIMIZERS
 from pytorch_optimizer import Muon
 from pytorch_optimizer.optimizer.utils.matrix import zero_power_via_newton_schulz_5
@@ -31,7 +32,9 @@ class NexusMuon(Muon):
 
     The updates of the matrices are scaled to the size of AdamW's (Liu et al., 2025, eq. 4), so that one learning rate
     and one schedule serve both. To orthogonalise a matrix costs as much as a layer on thousands of rows: a group with
-    ``use_muon=False`` leaves its matrices to AdamW too (mmengine: ``paramwise_cfg.custom_keys``).
+    ``use_muon=False`` leaves its matrices to AdamW too (mmengine: ``paramwise_cfg.custom_keys``). A group's
+    ``lr_scale`` multiplies its learning rate in each step; mmengine's ``lr_mult`` is lost under its one-cycle
+    schedule, which sets one rate for all groups.
 
     Args:
         params: Parameters, or groups of them with settings of their own.
@@ -73,6 +76,18 @@ class NexusMuon(Muon):
         super().__init__(list(merged.values()))
         # mmengine's wrapper reads the base learning rate here
         self.defaults['lr'] = lr
+
+    @torch.no_grad()
+    def step(self, closure: Callable | None = None) -> object:
+        """One step of all groups, each at its own share of the learning rate."""
+        rates = [group['lr'] for group in self.param_groups]
+        for group in self.param_groups:
+            group['lr'] *= group.get('lr_scale', 1.0)
+        try:
+            return super().step(closure)
+        finally:
+            for group, rate in zip(self.param_groups, rates, strict=True):
+                group['lr'] = rate
 
     @staticmethod
     def _orthogonalize(group: dict, updates: Sequence[Tensor]) -> list[Tensor]:

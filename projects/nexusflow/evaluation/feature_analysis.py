@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nexusflow.flows.alignment import relative_distance
 from nexusflow.flows.diagnostics import effective_rank, linear_cka, spectrum
 from nexusflow.flows.mmd import mmd2
 from nexusflow.flows.nexus import NexusFlow
@@ -158,14 +159,22 @@ def analyse_space(rows: Mapping[str, Tensor]) -> dict[str, Any]:
         rows: Task to (N, D), N at least 2.
 
     Returns:
-        ``mmd2`` (squared; only of tasks of one length) and ``cka`` of each pair ``'<task>-<task>'``;
+        ``mmd2`` (squared) and ``relative`` (:func:`nexusflow.flows.alignment.relative_distance`), only of tasks of
+        one length, and ``cka`` of each pair ``'<task>-<task>'``;
         ``effective_rank`` and ``spectrum`` of each task: the shares of the variance along the
         principal axes, descending.
     """
-    out: dict[str, Any] = {'mmd2': {}, 'cka': {}, 'effective_rank': {}, 'spectrum': {}}
+    out: dict[str, Any] = {
+        'mmd2': {},
+        'relative': {},
+        'cka': {},
+        'effective_rank': {},
+        'spectrum': {},
+    }
     for a, b in combinations(rows, 2):
         if rows[a].shape == rows[b].shape:
             out['mmd2'][f'{a}-{b}'] = float(mmd2(rows[a], rows[b]))
+            out['relative'][f'{a}-{b}'] = float(relative_distance(torch.stack((rows[a], rows[b]))))
         out['cka'][f'{a}-{b}'] = float(linear_cka(rows[a], rows[b]))
     for task, vectors in rows.items():
         values = spectrum(vectors)

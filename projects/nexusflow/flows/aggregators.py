@@ -1,8 +1,10 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """From a task's feature, whatever its structure, to a vector of fixed length: g_i of the paper.
 
-All of them end in a normalisation without parameters. A surrogate can therefore not make tasks
-agree by shrinking its vectors, and the weight of the alignment means the same for every task.
+All of them end in a normalisation without parameters, so that the weight of the alignment means the
+same for every task and no aggregator can make tasks agree by shrinking its vectors. The flow behind it
+still can (six couplings with a bound of 0.5: to exp(-1.5) of their size), and aggregators can say the same
+of every sample: :class:`nexusflow.flows.guard.CollapseGuard` on 'z' holds against both.
 """
 
 from __future__ import annotations
@@ -37,6 +39,16 @@ def mlp(in_dim: int, hidden: int, out_dim: int) -> nn.Sequential:
     )
 
 
+def require_axes(feature: Tensor, axes: str) -> None:
+    """Refuse a feature of another number of axes.
+
+    Raises:
+        ValueError: Naming the axes that are wanted and what was got.
+    """
+    if feature.ndim != len(axes.split(', ')):
+        raise ValueError(f'the aggregator reads features ({axes}), got {tuple(feature.shape)}')
+
+
 class VectorAggregator(nn.Module):
     """A vector -> a vector, by a small network.
 
@@ -50,7 +62,12 @@ class VectorAggregator(nn.Module):
         self.project = mlp(in_channels, dim, dim)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(B, C) -> (B, D)."""
+        """(B, C) -> (B, D).
+
+        Raises:
+            ValueError: If the feature has other axes.
+        """
+        require_axes(feature, 'B, C')
         embedding: Tensor = self.project(feature)
         return embedding
 
@@ -64,11 +81,16 @@ class QueryAggregator(nn.Module):
     Args:
         in_channels: Length C of a query.
         dim: Length D of the embedding.
-        num_heads: Number of pooling heads.
+        num_heads: Number of pooling heads, at least 1.
+
+    Raises:
+        ValueError: If ``num_heads`` is less.
     """
 
     def __init__(self, in_channels: int, dim: int, num_heads: int = 4) -> None:
         super().__init__()
+        if num_heads < 1:
+            raise ValueError(f"'num_heads' must be at least 1, got {num_heads}")
         self.norm = nn.LayerNorm(in_channels)
         self.score = nn.Linear(in_channels, num_heads)
         self.project = mlp(num_heads * in_channels, dim, dim)
@@ -83,13 +105,20 @@ class QueryAggregator(nn.Module):
         Returns:
             (B, D). A sample without any query gets the embedding of the empty set, which is
             learned.
+
+        Raises:
+            ValueError: If the feature has other axes.
         """
+        require_axes(feature, 'B, N, C')
+        if padding_mask is not None:
+            # padding may hold anything, also NaN, which a weight of 0 would not silence
+            hidden = padding_mask[..., None]
+            feature = feature.masked_fill(hidden, 0.0)
         feature = self.norm(feature)
         score = self.score(feature)
         if padding_mask is None:
             weight = score.softmax(dim=1)
         else:
-            hidden = padding_mask[..., None]
             score = score.masked_fill(hidden, torch.finfo(score.dtype).min)
             weight = score.softmax(dim=1).masked_fill(hidden, 0.0)
         pooled = torch.einsum('bnh,bnc->bhc', weight, feature)
@@ -156,7 +185,12 @@ class BEVAggregator(nn.Module):
         return (self.places + shift * (2.0 / self.grid)).clamp(-1.0, 1.0)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D)."""
+        """(B, C, H, W) -> (B, D).
+
+        Raises:
+            ValueError: If the feature has other axes.
+        """
+        require_axes(feature, 'B, C, H, W')
         query = self.queries + self.context(feature.mean(dim=(2, 3)))[:, None]
         points = self.sampling_points(query).to(feature.dtype)
         sampled = F.grid_sample(feature, points, align_corners=False, padding_mode='border')

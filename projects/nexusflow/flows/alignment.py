@@ -8,7 +8,13 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-__all__ = ['center_alignment', 'center_distance', 'pairwise_alignment', 'weighted_center']
+__all__ = [
+    'center_alignment',
+    'center_distance',
+    'pairwise_alignment',
+    'relative_distance',
+    'weighted_center',
+]
 
 
 def center_alignment(z: Tensor, center: Tensor | None = None) -> Tensor:
@@ -69,3 +75,27 @@ def pairwise_alignment(z: Tensor) -> Tensor:
 def center_distance(z: Tensor) -> Tensor:
     """Mean Euclidean distance of a task's embedding to the centre, a scalar, for z (N, B, D)."""
     return (z - z.mean(dim=0)).square().sum(dim=-1).sqrt().mean()
+
+
+def relative_distance(z: Tensor) -> Tensor:
+    """How far the tasks are apart on the same sample, as a share of how far they are on different ones.
+
+    The ratio of the mean squared distances between two tasks' embeddings of one sample and of two samples. Unlike a
+    distance it does not fall when all embeddings shrink: it is 0 where tasks agree and 1 where nothing is aligned, or
+    where all samples look alike.
+
+    Args:
+        z: Embeddings (N, B, D) of N tasks, B at least 2.
+
+    Example:
+        >>> z = torch.tensor([[[0.0], [2.0]], [[0.0], [2.0]]])
+        >>> relative_distance(z).item(), relative_distance(torch.zeros(2, 2, 1)).item()
+        (0.0, 1.0)
+    """
+    rows = z.shape[1]
+    squared = torch.stack(
+        [(a[:, None] - b[None]).square().sum(dim=-1) for a, b in combinations(z.unbind(), 2)]
+    ).sum(dim=0)
+    same = squared.diagonal().sum()
+    different = (squared.sum() - same) / (rows - 1)
+    return torch.where(different > 0, same / different, torch.ones_like(same))

@@ -33,6 +33,8 @@ class CollapseTest:
     def reason(self, passes: Sequence[Tensor]) -> str | None:
         """Why the rows (B, D) of some forward passes count as collapsed, or None."""
         rows = deviations(passes)
+        if not rows.isfinite().all():
+            return 'values that are not finite'
         if len(rows) < self.min_rows:
             return None
         std, rank = mean_std(rows).item(), effective_rank(rows).item()

@@ -21,6 +21,18 @@ Feature: TypeAlias = Tensor | Sequence['Feature'] | Mapping[str, 'Feature']
 JOINS = ('mean', 'concat')
 
 
+def named_modules(modules: Mapping[str, nn.Module], field: str) -> nn.ModuleDict:
+    """A ModuleDict.
+
+    Raises:
+        ValueError: If it cannot hold a module of such a name, as 'type', 'keys' or one with a dot.
+    """
+    for name in modules:
+        if '.' in name or not name or hasattr(nn.ModuleDict, name):
+            raise ValueError(f"'{field}': a module cannot be called {name!r}; choose another name")
+    return nn.ModuleDict(modules)
+
+
 def aggregate(aggregator: nn.Module, feature: Feature) -> Tensor:
     """Apply an aggregator to a feature: a mapping holds its keyword arguments. Returns (B, D)."""
     if isinstance(feature, Mapping):
@@ -103,11 +115,14 @@ class MixtureAggregator(nn.Module):
         parts: Name of a feature to its aggregator, all of the same ``dim``.
         dim: Length D of the embedding.
         join: How the parts' vectors become one: 'mean' or 'concat'.
+
+    Raises:
+        ValueError: If a name cannot be a module's.
     """
 
     def __init__(self, parts: Mapping[str, nn.Module], dim: int, join: str = 'concat') -> None:
         super().__init__()
-        self.parts = nn.ModuleDict(parts)
+        self.parts = named_modules(parts, 'parts')
         self.join = Join(len(parts), dim, join)
 
     def forward(self, **features: Feature) -> Tensor:

@@ -68,15 +68,15 @@ class CouplingFlow(nn.Module):
     Args:
         dim: Length D of the vectors, at least 2; it may be odd.
         num_layers: Number of couplings; the paper reports 6 as best.
-        hidden: Width of the networks; D if not given.
+        hidden: Width of the networks, at least 1; D if not given.
         scale_bound: Largest absolute log-scale of one layer.
         permutation: What else mixes the entries between layers: nothing, a 'fixed' permutation, or a
             'learned' rotation (see :mod:`nexusflow.flows.permutation`).
         seed: Of the fixed permutations.
 
     Raises:
-        ValueError: If ``dim`` < 2, or ``num_layers`` < 1, or ``scale_bound`` <= 0, or ``permutation``
-            is none of these.
+        ValueError: If ``dim`` < 2, ``num_layers`` < 1, ``hidden`` < 1 or ``scale_bound`` <= 0, or
+            ``permutation`` is none of these.
 
     Example:
         >>> flow = CouplingFlow(dim=8)
@@ -99,12 +99,15 @@ class CouplingFlow(nn.Module):
             raise ValueError(f"'dim' must be at least 2 to be cut into two halves, got {dim}")
         if num_layers < 1:
             raise ValueError(f"'num_layers' must be at least 1, got {num_layers}")
+        width = dim if hidden is None else hidden
+        if width < 1:
+            raise ValueError(f"'hidden' must be at least 1, got {hidden}")
         if scale_bound <= 0:
             raise ValueError(f"'scale_bound' must be positive, got {scale_bound}")
         self.dim = dim
         self.sizes = (dim - dim // 2, dim // 2)
         self.layers = nn.ModuleList(
-            AffineCoupling(self.sizes[i % 2], self.sizes[(i + 1) % 2], hidden or dim, scale_bound)
+            AffineCoupling(self.sizes[i % 2], self.sizes[(i + 1) % 2], width, scale_bound)
             for i in range(num_layers)
         )
         self.permutations = build_permutations(permutation, dim, num_layers, seed)

@@ -38,9 +38,11 @@ Passes: TypeAlias = Mapping[str, Sequence[tuple[Tensor, Tensor]]]
 def spectrum(rows: Tensor) -> Tensor:
     """Eigenvalues of the covariance of rows (B, D), descending, (min(B, D),); B is at least 2.
 
-    What a scree plot shows: the slower they fall, the richer the embedding.
+    What a scree plot shows: the slower they fall, the richer the embedding. All are NaN if a row is not finite.
     """
     centred = rows - rows.mean(dim=0)
+    if not centred.isfinite().all():
+        return centred.new_full((min(centred.shape),), torch.nan)
     values: Tensor = torch.linalg.svdvals(centred).square() / (len(rows) - 1)
     return values
 
@@ -50,12 +52,12 @@ def effective_rank(rows: Tensor) -> Tensor:
     """The exponential of the entropy of the singular values' shares (Roy & Vetterli, 2007).
 
     Of the centred rows (B, D): 1 for rows on a line, k for k directions of equal spread, at most
-    min(B - 1, D), and 0 for rows that are all the same.
+    min(B - 1, D), 0 for rows that are all the same, and NaN where one is not finite.
     """
     values = spectrum(rows).sqrt()
     total = values.sum()
     share = values / torch.where(total > 0, total, torch.ones_like(total))
-    return torch.where(total > 0, (-torch.xlogy(share, share).sum()).exp(), torch.zeros_like(total))
+    return torch.where(total > 0, (-torch.xlogy(share, share).sum()).exp(), total)
 
 
 @torch.no_grad()
@@ -115,12 +117,16 @@ def alignment_scalars(passes: Passes) -> dict[str, Tensor]:
     """Everything that two or more samples tell.
 
     Args:
-        passes: For each task h' (B, D) and z (B, D) of each forward pass; all tasks have seen the same samples.
+        passes: For each task h' (B, D) and z (B, D) of each forward pass; all tasks have seen the same samples. At
+            least two samples in one pass, or three passes.
 
     Returns:
         ``distance``, mean distance of a task's z to the centre; for each pair of tasks ``mmd_<i>_<j>`` (squared,
         biased) and ``cka_<i>_<j>`` of z; for each task, and v one of h and z, ``rank_<v>_<i>``, ``std_<v>_<i>`` and
         ``top_<v>_<i>``, the largest eigenvalue's share of the variance, these three of the :func:`deviations`.
+
+    Raises:
+        ValueError: If there are fewer samples.
 
     Example:
         >>> noise = torch.randn(8, 4)
@@ -136,6 +142,11 @@ def alignment_scalars(passes: Passes) -> dict[str, Tensor]:
     for task, pairs in passes.items():
         for name, vectors in zip('hz', zip(*pairs, strict=True), strict=True):
             rows = deviations(vectors)
+            if len(rows) < 2:
+                raise ValueError(
+                    f"task '{task}': two samples in one pass or three passes are needed, got passes of "
+                    f'{[len(of) for of in vectors]}'
+                )
             values = spectrum(rows)
             scalars[f'rank_{name}_{task}'] = effective_rank(rows)
             scalars[f'std_{name}_{task}'] = mean_std(rows)

@@ -38,7 +38,8 @@ class CollapseGuard(nn.Module):
 
     Args:
         weight: Factor of the guard in the total loss.
-        on: 'h' guards the aggregators' results h', 'z' the flows'.
+        on: 'h' guards the aggregators' results h', 'z' the flows'. On 'h' alone the flows remain free to shrink what
+            they are given.
         std: The spread that is asked for. A normalised vector's entries have at most 1 on average.
         variance: Share of the variance term.
         covariance: Share of the covariance term; VICReg's is 1/25 of the variance's.

@@ -8,15 +8,15 @@ training needs it; a model without it predicts the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..supervision.masking import label_mask
 from .aggregators import build_aggregator
-from .alignment import center_distance
-from .composite import Feature, aggregate
+from .alignment import center_distance, relative_distance
+from .composite import Feature, aggregate, named_modules
 from .guard import CollapseGuard
 from .momentum import MomentumCopy
 from .objectives import CenterObjective, Objective, build_objective
@@ -65,7 +65,8 @@ class NexusFlow(nn.Module):
         guard: Guard against collapse of the aggregators; none by default.
 
     Raises:
-        ValueError: If there are fewer than two tasks, or their embeddings differ in length.
+        ValueError: If there are fewer than two tasks, their embeddings differ in length, a name cannot be a module's,
+            or the weight is negative.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class NexusFlow(nn.Module):
         guard: CollapseGuard | None = None,
     ) -> None:
         super().__init__()
+        if weight < 0:
+            raise ValueError(f"'weight' must not be negative, got {weight}")
         if len(surrogates) < 2:
             raise ValueError(
                 f"'surrogates': at least two tasks can be aligned, got {list(surrogates)}"
@@ -83,7 +86,7 @@ class NexusFlow(nn.Module):
         dims = {task: surrogate.flow.dim for task, surrogate in surrogates.items()}
         if len(set(dims.values())) > 1:
             raise ValueError(f"'surrogates': the embeddings must be of one length, got {dims}")
-        self.surrogates = nn.ModuleDict(surrogates)
+        self.surrogates = named_modules(surrogates, 'surrogates')
         self.weight = weight
         self.objective = objective or CenterObjective()
         self.guard = guard
@@ -111,20 +114,25 @@ class NexusFlow(nn.Module):
         Returns:
             ``loss_align`` and, with a guard, ``loss_guard`` (with their weights), and detached
             diagnostics: ``align_distance``, mean distance of a task to the centre;
-            ``round_trip_error``, largest error of the flows' inverses; ``z_std_<task>``, spread of
-            z over the batch (left out for a batch of one), which falls towards 0 when a surrogate
-            collapses.
+            ``round_trip_error``, largest error of the flows' inverses; and, but for a batch of one,
+            ``align_relative``, see :func:`nexusflow.flows.alignment.relative_distance`, and ``z_std_<task>``,
+            spread of z over the batch, which falls towards 0 when a surrogate collapses.
 
         Raises:
             KeyError: If a task has no feature.
-            ValueError: If the objective needs to know what is labelled, and no samples are given.
+            ValueError: If a feature is not of the shape that its aggregator reads, or the tasks' features are of
+                different numbers of samples; if the objective needs to know what is labelled, and no samples are
+                given; if confidences are given that it does not use, or are not (B,) for each task, or negative.
         """
         missing = [task for task in self.tasks if task not in features]
         if missing:
             raise KeyError(
                 f'no feature for task(s) {missing}; features were given for {sorted(features)}'
             )
-        outputs = {task: self.surrogates[task](features[task]) for task in self.tasks}
+        outputs = {task: self._embed(task, features[task]) for task in self.tasks}
+        rows = {task: len(output[1]) for task, output in outputs.items()}
+        if len(set(rows.values())) > 1:
+            raise ValueError(f'the features must be of the same samples, got {rows} samples')
         z = torch.stack([output[1] for output in outputs.values()])
         trust = self._confidence(z, samples, confidence)
         anchor = self._anchor(features)
@@ -135,6 +143,13 @@ class NexusFlow(nn.Module):
                 losses['loss_guard'] = self.guard(h.to(z.dtype) if self.guard.on == 'h' else z)
         return losses | self._diagnostics(outputs, z.detach())
 
+    def _embed(self, task: str, feature: Feature) -> tuple[Tensor, Tensor]:
+        try:
+            embedding, z = self.surrogates[task](feature)
+        except ValueError as error:
+            raise ValueError(f"task '{task}': {error}") from error
+        return embedding, z
+
     def _confidence(
         self,
         z: Tensor,
@@ -143,6 +158,7 @@ class NexusFlow(nn.Module):
     ) -> Tensor | None:
         """(N, B) in the order of the tasks, or None if all are alike."""
         if confidence is not None:
+            self._check_confidence(confidence, z.shape[1])
             return torch.stack([confidence[task].to(z) for task in self.tasks])
         if self.objective.unlabelled == 1.0:
             return None
@@ -155,6 +171,20 @@ class NexusFlow(nn.Module):
         masks = torch.stack([label_mask(labels, task, z.device) for task in self.tasks])
         return torch.where(masks, 1.0, self.objective.unlabelled).to(z)
 
+    def _check_confidence(self, confidence: Mapping[str, Tensor], rows: int) -> None:
+        if not self.objective.uses_confidence:
+            raise ValueError(
+                f"'confidence': {type(self.objective).__name__} does not use it, CenterObjective does"
+            )
+        for task in self.tasks:
+            values = confidence.get(task)
+            if values is None or values.shape != (rows,) or bool((values < 0).any()):
+                shape = None if values is None else tuple(values.shape)
+                raise ValueError(
+                    f"'confidence': task '{task}' needs ({rows},) values that are not negative, "
+                    f'got shape {shape}'
+                )
+
     @torch.no_grad()
     def _anchor(self, features: Mapping[str, Feature]) -> Tensor | None:
         """Embeddings (N, B, D) of the momentum copies, which follow first when training."""
@@ -162,7 +192,7 @@ class NexusFlow(nn.Module):
             return None
         if self.training:
             self.followers.update(self.surrogates)
-        copies = dict(self.followers.module.named_children())
+        copies = cast('nn.ModuleDict', self.followers.module)
         return torch.stack([copies[task](features[task])[1] for task in self.tasks])
 
     @torch.no_grad()
@@ -180,6 +210,7 @@ class NexusFlow(nn.Module):
         if errors:
             scalars['round_trip_error'] = torch.stack(errors).max()
         if z.shape[1] > 1:
+            scalars['align_relative'] = relative_distance(z)
             for task, z_task in zip(outputs, z, strict=True):
                 scalars[f'z_std_{task}'] = z_task.std(dim=0).mean()
         return scalars
@@ -208,6 +239,7 @@ def build_nexus_flow(
 
     Raises:
         ValueError: If a type is missing or unknown, or an argument is out of range.
+        TypeError: If an argument is missing or unknown.
 
     Example:
         >>> nexus = build_nexus_flow({
@@ -216,7 +248,7 @@ def build_nexus_flow(
         ... }, dim=32)
         >>> out = nexus({'map': torch.rand(2, 16, 20, 10), 'track': torch.rand(2, 5, 8)})
         >>> sorted(out)
-        ['align_distance', 'loss_align', 'round_trip_error', 'z_std_map', 'z_std_track']
+        ['align_distance', 'align_relative', 'loss_align', 'round_trip_error', 'z_std_map', 'z_std_track']
     """
     surrogates = {
         task: Surrogate(

@@ -34,11 +34,13 @@ class Objective(nn.Module):
     """A function of the tasks' embeddings (N, B, D).
 
     Attributes:
+        uses_confidence: Whether confidences make a difference.
         unlabelled: Confidence in a task's embedding of a sample that is not labelled for the task.
         momentum: If given, the embeddings of slowly following copies of the surrogates are handed
             in as ``anchor``; see :class:`nexusflow.flows.momentum.MomentumCopy`.
     """
 
+    uses_confidence: bool = False
     unlabelled: float = 1.0
     momentum: float | None = None
 
@@ -72,6 +74,8 @@ class CenterObjective(Objective):
     Raises:
         ValueError: If an argument is out of range.
     """
+
+    uses_confidence = True
 
     def __init__(self, unlabelled: float = 1.0, momentum: float | None = None) -> None:
         super().__init__()

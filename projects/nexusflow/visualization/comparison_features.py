@@ -60,12 +60,12 @@ def _figures(
     columns = [
         (space, kind, of)
         for space in spaces
-        for kind in ('mmd2', 'cka', 'effective_rank')
+        for kind in ('mmd2', 'relative', 'cka', 'effective_rank')
         for of in dict.fromkeys(
             k for a in analyses.values() for k in a['spaces'].get(space, {}).get(kind, {})
         )
     ]
-    names = {'mmd2': 'MMD²', 'cka': 'CKA', 'effective_rank': 'rank'}
+    names = {'mmd2': 'MMD²', 'relative': 'apart', 'cka': 'CKA', 'effective_rank': 'rank'}
     heads = [f'{space}: {names[kind]} {of}' for space, kind, of in columns]
     lines = [
         [cell('features', tag='th'), *(cell(html.escape(head), ['wrap'], 'th') for head in heads)]

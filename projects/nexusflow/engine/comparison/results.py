@@ -178,6 +178,8 @@ def _figures(path: Path) -> dict[str, Any]:
     return {
         name: {
             'mmd2': _mean(space['mmd2']),
+            # analyses of earlier versions have none
+            'relative': _mean(space.get('relative', {})),
             'cka': _mean(space['cka']),
             'effective_rank': space['effective_rank'],
         }

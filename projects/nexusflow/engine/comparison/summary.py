@@ -79,6 +79,7 @@ class Row:
         parameters: In training.
         parameters_inference: At inference.
         mmd2: Squared MMD between the tasks' pooled features, seed that was analysed.
+        relative: Relative distance between the tasks' z on the validation set, same seed.
         missing: Seed to the reason why it is not there.
     """
 
@@ -97,6 +98,7 @@ class Row:
     parameters: int | None = None
     parameters_inference: int | None = None
     mmd2: float | None = None
+    relative: float | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -222,7 +224,7 @@ def _row(
             for key, each in values[name].items()
         }
     mine, base = times[name], times[baseline]
-    found = [run['analysis']['pooled']['mmd2'] for run in _analysed(method)]
+    spaces = [run['analysis'] for run in _analysed(method)][:1]
     return Row(
         name=name,
         label=method['label'],
@@ -238,7 +240,8 @@ def _row(
         peak_mb=max(_costs(method, 'peak_mb'), default=None),
         parameters=max(_costs(method, 'parameters'), default=None),
         parameters_inference=max(_costs(method, 'parameters_inference'), default=None),
-        mmd2=found[0] if found else None,
+        mmd2=_figure(spaces, 'pooled', 'mmd2'),
+        relative=_figure(spaces, 'z', 'relative'),
         missing=method['missing'],
     )
 
@@ -254,6 +257,11 @@ def _delta(
     if not results['delta'] or not known:
         return None
     return delta_percent(*({key[0]: of[key].mean for key in keys} for of in (mine, baseline)))
+
+
+def _figure(spaces: Sequence[Mapping[str, Any]], space: str, name: str) -> float | None:
+    """A figure of the first analysis, if it has the space and the figure."""
+    return next((of.get(space, {}).get(name) for of in spaces), None)
 
 
 def _analysed(method: Mapping[str, Any]) -> list[Mapping[str, Any]]:

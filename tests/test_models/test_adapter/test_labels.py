@@ -198,3 +198,17 @@ def test_two_processes_train_as_one(labels, tmp_path):
         share = torch.load(tmp_path / f'{rank}.pth', weights_only=True)
         for name, value in whole.items():
             torch.testing.assert_close(share[name], value, atol=1e-5, rtol=0, msg=name)
+
+
+def test_clips_are_refused_by_an_adapter_that_masks_losses():
+    batch = toy_batch(('a',), ('b',))
+    batch['data_samples'] = [[sample] for sample in batch['data_samples']]
+    with pytest.raises(TypeError, match="the samples are clips, of which 'losses' cannot leave"):
+        toy().data_preprocessor(batch, training=True)
+
+
+def test_a_detector_is_unchanged_if_it_cannot_be_adapted():
+    model = Toy()
+    with pytest.raises(ValueError, match='nothing_such'):
+        adapt(model, copy.deepcopy(PLAIN), dict(REGULARISER, objective=dict(type='nothing_such')))
+    assert not model.data_preprocessor._forward_pre_hooks and type(model) is Toy

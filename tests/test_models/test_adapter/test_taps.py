@@ -50,6 +50,11 @@ def test_reading_what_does_not_fit():
         read('t', 'tap', Tap('', rois='x', output='x'), records['t'], 2)
 
 
+def test_regions_of_all_calls_are_refused():
+    with pytest.raises(ValueError, match="tap 'head': regions can be grouped .* 'call' as an index"):
+        Tap('head', rois='extractor', call='all')
+
+
 def test_sets_without_any_region():
     sets = as_sets(torch.zeros(0, 4, 3, 3), torch.zeros(0, dtype=torch.long), 2)
     assert sets['feature'].shape == (2, 1, 4)

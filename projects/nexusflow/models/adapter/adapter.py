@@ -78,12 +78,13 @@ def adapt(
     taps = {task: make_taps(model, task, spec.get('tap')) for task, spec in tasks.items()}
     shared_tap = make_taps(model, 'shared', shared)['tap'] if shared else None
     labels = make_labels(tasks)
-    if labels is not None:
-        model.data_preprocessor.register_forward_pre_hook(labels.hide, with_kwargs=True)
     module = build_regulariser(regulariser, tasks, taps, model) if regulariser else None
     if hasattr(model, 'nexusflow'):
         raise ValueError(f"{type(model).__name__} already has an attribute 'nexusflow'")
+    # the first change of the model, after all that may fail
     model.nexusflow = TaskAlignment(taps, module, labels, shared_tap)
+    if labels is not None:
+        model.data_preprocessor.register_forward_pre_hook(labels.hide, with_kwargs=True)
     base = type(model)
     model.__class__ = type(f'NexusFlow{base.__name__}', (NexusFlowAdapter, base), {})
     return model

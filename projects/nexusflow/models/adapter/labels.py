@@ -47,7 +47,13 @@ class PartialLabels:
 
         Raises:
             KeyError: If it names a task that is not declared.
+            TypeError: If it is a clip of samples: these have no losses of their own that could be left out.
         """
+        if isinstance(sample, list | tuple):
+            raise TypeError(
+                "the samples are clips, of which 'losses' cannot leave out any: declare no 'losses', and let the "
+                "detector read the samples' 'tasks' itself"
+            )
         named = sample.get('tasks')
         if named is None:
             return tuple(self.losses)

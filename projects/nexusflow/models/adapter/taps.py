@@ -27,12 +27,21 @@ class Tap:
         rois: For features with a row per region, dotted name of the module that is called with the regions, by
             ``(features, rois)``, the first column of ``rois`` being the image: a RoI extractor. The feature becomes
             a set per image.
+
+    Raises:
+        ValueError: If regions are asked for in all calls.
     """
 
     module: str
     output: int | str | None = None
     call: int | str = -1
     rois: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.rois is not None and self.call == 'all':
+            raise ValueError(
+                f"tap '{self.module}': regions can be grouped by image for one call only; give 'call' as an index"
+            )
 
 
 @dataclass

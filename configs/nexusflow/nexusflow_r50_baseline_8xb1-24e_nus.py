@@ -7,8 +7,11 @@ _base_ = [
     '../_base_/schedule_24e.py',
 ]
 data_root = '{{$NEXUSFLOW_DATA_ROOT:data/nuscenes}}'
+version = '{{$NEXUSFLOW_VERSION:v1.0-trainval}}'
+train_split, val_split = ('mini_train', 'mini_val') if version == 'v1.0-mini' else ('train', 'val')
+train_info = f'nexusflow_infos_{train_split}.pkl'
+val_info = f'nexusflow_infos_{val_split}.pkl'
 image_hw = (256, 704)
-train_info, val_info = 'nexusflow_infos_train.pkl', 'nexusflow_infos_val.pkl'
 load_images = dict(type='NexusLoadMultiViewImages', reduce=2)
 train_pipeline = [
     load_images,
@@ -45,11 +48,15 @@ test_dataloader = val_dataloader
 # Queenstown and Holland Village are in Singapore too; cities of the official val split by splits.json
 map_metric = dict(type='NexusMapMetric', ann_file=f'{data_root}/{val_info}')
 track_metric = dict(
-    type='NexusTrackMetric', data_root=data_root, version='v1.0-trainval', eval_set='val'
+    type='NexusTrackMetric', data_root=data_root, version=version, eval_set=val_split
 )
 val_evaluator = [map_metric, track_metric]
 test_evaluator = [map_metric, dict(track_metric, official=True, greedy=True)]
 # clips of three frames, then four, then all five
 custom_hooks = [dict(type='NexusClipLengthHook', lengths=(3, 4, 5), milestones=(8, 16))]
 default_hooks = dict(checkpoint=dict(by_epoch=True, interval=1))
+# a GPU holds one clip, whose frames look alike: batch statistics are those of all GPUs (one GPU: no change)
+sync_bn = 'torch'
+# seconds: while one process runs the devkit's evaluation the others wait for it, and NCCL gives up after 600 by default
+env_cfg = dict(dist_cfg=dict(timeout=7200))
 log_processor = dict(by_epoch=True)

@@ -117,6 +117,18 @@ def test_a_constant_velocity_object_is_met_again(seconds, turn):
     torch.testing.assert_close(moved, expected, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_boxes_move_in_float32_under_autocast(boxes, dtype):
+    code = encode_boxes(boxes)[None].to(dtype)
+    before, after = lidar_pose(1500.0, 900.0, 0.4), lidar_pose(1503.0, 897.0, 0.6)
+    motion = torch.tensor(relative_pose(before, after), dtype=torch.float32)[None]
+    seconds = torch.tensor([0.5])
+    expected = move_boxes(code.float(), motion, seconds)
+    with torch.autocast('cpu', torch.bfloat16):
+        moved = move_boxes(code, motion, seconds)
+    torch.testing.assert_close(moved, expected, atol=1e-5, rtol=0)
+
+
 def test_each_sample_moves_by_its_own_motion(boxes):
     code = encode_boxes(boxes)[None].expand(2, -1, -1)
     motion = torch.eye(4).repeat(2, 1, 1)

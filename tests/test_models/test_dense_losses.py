@@ -159,6 +159,15 @@ def test_labels_that_may_not_be_used_are_not_stacked(model):
     assert (targets['normal'][0] == 0).all() and (targets['normal'][1] != 0).any()
 
 
+def test_labels_are_put_together_on_the_device_of_the_images(model):
+    """Where the preprocessor has moved the labels that there are, which it can not with those that are missing."""
+    samples = batch(model, [('depth', 'segmentation'), ('normal',)])['data_samples']
+    moved = [sample.to('meta') for sample in samples]
+    for given in (samples, moved):
+        targets = stack_targets(model.heads, given, torch.zeros(2, 3, *SIZE, device='meta'))
+        assert {target.device.type for target in targets.values()} == {'meta'}
+
+
 def test_missing_or_wrong_labels_are_named(model):
     data = batch(model, [('segmentation',)] * 2)
     del data['data_samples'][1].gt_sem_seg

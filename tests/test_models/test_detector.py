@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.runner import load_state_dict
 
+from nexusflow.models.bev.grid import BEVGrid
 from nexusflow.models.map_track_detector import clip_motion, relative_pose
 from nexusflow.models.track.carry import CarryRule
 from nexusflow.models.track.lifecycle import TrackLifecycle
@@ -99,6 +100,27 @@ def test_the_head_of_a_task_without_labels_gets_exactly_zero_gradient(
     assert largest_gradient(model.img_backbone) > 0
     prefix = f'loss_{silent.removesuffix("_head")}_'
     assert {v for k, v in values(losses).items() if k.startswith(prefix)} == {0.0}
+
+
+def test_a_training_step_makes_its_constants_on_the_device(small_model, clips, monkeypatch):
+    """On a GPU the host waits for all that is queued whenever it copies numbers or a grid there."""
+    model, data = small_model(), clips(1, 2, (32, 64))
+    new_tensor, centers, copied, devices = torch.Tensor.new_tensor, BEVGrid.centers, [], []
+
+    def copy(*args):
+        copied.append(args)
+        return new_tensor(*args)
+
+    def make(grid, device=None):
+        devices.append(device)
+        return centers(grid, device)
+
+    monkeypatch.setattr(torch.Tensor, 'new_tensor', copy)
+    monkeypatch.setattr(BEVGrid, 'centers', make)
+    model(**data, mode='loss')
+    # the tracer's range
+    assert len(copied) <= 1
+    assert devices and None not in devices
 
 
 def test_without_any_label_nothing_learns_but_nothing_is_missing(small_model, clips):

@@ -12,9 +12,10 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
 import nexusflow.engine  # noqa: F401  (registers the optimizer)
-from nexusflow.testing import make_clip_batch
+from nexusflow.testing import make_clip_batch, make_dense_batch
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'nexusflow'
+DENSE = CONFIGS.parent / 'nyuv2' / 'nyuv2_tiny_nexusflow.py'
 METHODS = ['nexusflow_tiny', 'nexusflow_tiny_mtpsl', 'nexusflow_tiny_jtr']
 SIZE = (64, 96)
 DEVICES = [
@@ -61,3 +62,30 @@ def test_step_and_prediction_are_those_of_the_cpu(method, device):
     for name, value in maps.items():
         assert value.std() > 0 and torch.allclose(other_maps[name], value, atol=0.02), name
     assert found == other_found > 0
+
+
+def dense_outcome(cfg, device):
+    """Losses of a training step on images of one label each; the stepped model's predictions."""
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).to(device)
+    optim = build_optim_wrapper(model, cfg.optim_wrapper)
+    tasks = [(task,) for task in model.heads]
+    losses = model.train().train_step(make_dense_batch(len(tasks), SIZE, tasks), optim)
+    images = model.data_preprocessor(make_dense_batch(1, SIZE, seed=1))['inputs']
+    with torch.no_grad():
+        maps = model.eval()(images)
+    assert {value.device.type for value in maps.values()} == {device}
+    return losses, {name: value.cpu() for name, value in maps.items()}
+
+
+@pytest.mark.parametrize('device', DEVICES)
+def test_dense_step_and_prediction_are_those_of_the_cpu(device):
+    register_all_modules()
+    cfg = Config.fromfile(DENSE)
+    losses, maps = dense_outcome(cfg, 'cpu')
+    other_losses, other_maps = dense_outcome(cfg, device)
+    assert losses.keys() == other_losses.keys() and len(losses) > 5
+    for name, value in losses.items():
+        assert other_losses[name].item() == pytest.approx(value.item(), rel=1e-3, abs=1e-4), name
+    for name, value in maps.items():
+        assert value.std() > 0 and torch.allclose(other_maps[name], value, atol=0.02), name

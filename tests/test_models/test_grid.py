@@ -41,6 +41,21 @@ def test_sample_between_centres_is_the_mean_and_outside_zero(grid):
     assert read[..., 1].abs().max() == 0
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_a_map_in_half_precision_is_read_at_exact_places(dtype):
+    grid = BEVGrid((-51.2, -51.2, 51.2, 51.2), 0.512)
+    bev = torch.randn(1, 2, *grid.shape).to(dtype)
+    points = 100 * torch.rand(1, 500, 2) - 50
+    read = grid.sample(bev, points)
+    assert torch.equal(read, grid.sample(bev.float(), points).to(dtype))
+
+
+def test_cells_are_made_on_the_device_of_the_map(grid):
+    assert grid.centers(torch.device('meta')).device.type == 'meta'
+    bev = torch.zeros(1, 2, *grid.shape, device='meta')
+    assert grid.resample(bev, BEVGrid(grid.range_m, 4.0)).device.type == 'meta'
+
+
 def test_resample_reads_the_cells_of_another_grid(grid):
     bev = torch.arange(32.0).view(1, 1, *grid.shape)
     assert grid.resample(bev, BEVGrid(grid.range_m, grid.cell_m)) is bev

@@ -95,6 +95,18 @@ def test_losses_are_means_over_the_labelled_elements():
         torch.testing.assert_close(again[name], value, msg=name)
 
 
+def test_autocast_changes_no_loss_of_single_precision_outputs():
+    targets, outputs = perfect_outputs(BEVGrid(**FINE), make_elements())
+    logits, points = outputs['layers'][1]
+    outputs['layers'][1] = (logits * 0.01, points + 0.1234)
+    expected = run_loss(outputs, targets)
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = run_loss(outputs, targets)
+    assert expected['loss_map_d0_pts'] > 0.1
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value, rtol=1e-6, atol=1e-6, msg=name)
+
+
 def twofold(value):
     """Tensors, and those in lists and tuples, with their batch repeated."""
     if isinstance(value, torch.Tensor):

@@ -7,6 +7,7 @@ import pytest
 import shapely
 import torch
 
+from nexusflow.geometry.vector_map import MAP_CLASSES
 from nexusflow.models.bev.grid import BEVGrid
 from nexusflow.models.map.line_fields import (
     LineFieldLoss,
@@ -198,6 +199,33 @@ def test_queries_start_on_the_lines_and_rings_have_the_last_places():
     assert not (best[:, :-4] == 1).any()
     assert not start.points_m.requires_grad and not start.logits.requires_grad
     assert start.maps['offset'].shape == (2, 3, 2, *GRID.shape)
+
+
+@pytest.mark.parametrize('num_queries', [4, 24])
+def test_queries_may_be_as_few_as_the_rings_and_as_many_as_rings_and_seeds(num_queries):
+    source = TracedQueries(8, GRID, 3, POINTS, num_queries, num_rings=4, tracer=dict(num_seeds=20))
+    feature = torch.randn(2, 8, *GRID.shape)
+    start = source(feature, feature, 0, torch.randn(2, 3, *GRID.shape))
+    assert start.content.shape[1] == start.logits.shape[1] == num_queries
+
+
+@pytest.mark.parametrize(('num_queries', 'num_rings'), [(3, 4), (25, 4), (10, 0)])
+def test_queries_that_rings_and_seeds_do_not_add_up_to_are_refused(num_queries, num_rings):
+    tracing = dict(num_rings=num_rings, tracer=dict(num_seeds=20))
+    said = f'num_queries is {num_queries}, tracing.num_rings {num_rings} and .*num_seeds 20; '
+    with pytest.raises(ValueError, match=said):
+        TracedQueries(8, GRID, 3, POINTS, num_queries, **tracing)
+
+
+def test_rings_are_of_the_class_of_the_crossings_wherever_it_stands():
+    feature = torch.randn(1, 8, *GRID.shape)
+    for given, label in (({}, MAP_CLASSES.index('ped_crossing')), (dict(ring_class=2), 2)):
+        source = TracedQueries(8, GRID, 3, POINTS, 12, num_rings=4, **given)
+        best = source(feature, feature, 0, torch.randn(1, 3, *GRID.shape)).logits.argmax(-1)
+        assert (best[:, -4:] == label).all() and not (best[:, :-4] == label).any()
+    for label in (-1, 3):
+        with pytest.raises(ValueError, match=f'ring_class is {label}, .* 3 classes; .*map_classes'):
+            TracedQueries(8, GRID, 3, POINTS, 12, ring_class=label)
 
 
 @pytest.mark.parametrize(('segmentation', 'extra'), [(None, 0), (torch.zeros(1), 3)])

@@ -63,6 +63,11 @@ def test_a_filter_takes_all_fields_along(index, ids):
     assert_rows(chosen, ids)
 
 
+def test_a_mask_is_counted_once_for_all_fields(operations):
+    queries, mask = make_queries(5), torch.tensor([True, False, True, False, False])
+    assert operations(lambda: queries[mask]).count('nonzero') == 1
+
+
 def test_concat_keeps_the_order():
     assert_rows(concat([make_queries(2, 5), make_queries(0), make_queries(1, 9)]), [5, 6, 9])
 

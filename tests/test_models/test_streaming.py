@@ -212,11 +212,14 @@ def test_the_number_of_remembered_scenes_is_bounded(model, clips):
     model.streams.clear()
     model.streams.max_scenes = 2
     try:
-        for b in range(3):
-            stream(model, data, b, [0])
+        first, *_ = [stream(model, data, b, [0]) for b in range(3)]
         assert len(model.streams) == 2
-        # the scene seen longest ago was forgotten
-        assert same(stream(model, data, 0, [1]), fresh)
+        # the scene seen longest ago was forgotten, but not which ids it has used
+        used = int(first[0]['ids'].max())
+        again = stream(model, data, 0, [1])
+        assert again[0]['ids'].min() == used + 1
+        again[0]['ids'] = again[0]['ids'] - used - 1
+        assert same(again, fresh)
         with pytest.raises(ValueError, match='max_scenes is 2, but a batch holds 3 scenes'):
             predict(model, data, [(0, 1), (1, 1), (2, 1)])
     finally:
@@ -284,6 +287,26 @@ def test_a_scene_without_any_track(model, clips):
 
 def make_sample(scene_token, time_s):
     return SimpleNamespace(scene_token=scene_token, time_s=time_s, lidar2global=np.eye(4))
+
+
+def test_ids_never_repeat_in_a_scene_however_many_scenes_are_interleaved():
+    """Every scene is forgotten between any two of its frames, in each of which three tracks are born."""
+    states, raw = SceneStates(max_scenes=2), torch.zeros(1, 1, 1)
+    nothing, given = TrackQueries.empty(4, torch.device('cpu')), {token: [] for token in 'abc'}
+    for t in range(4):
+        for token, ids in given.items():
+            sample = make_sample(token, 0.5 * t)
+            state, found = states.before(sample, raw, nothing)
+            assert not found
+            ids += range(state.next_id, state.next_id + 3)
+            after = SceneState(raw, np.eye(4), sample.time_s, nothing, state.next_id + 3)
+            states.remember(token, after)
+            assert len(states) <= 2
+    assert given == dict.fromkeys('abc', list(range(12)))
+    # a scene that is played again, or after all is forgotten, counts from zero
+    assert states.before(make_sample('a', 0.0), raw, nothing)[0].next_id == 0
+    states.clear()
+    assert states.before(make_sample('a', 9.0), raw, nothing)[0].next_id == 0
 
 
 def test_what_a_frame_goes_on_from():

@@ -73,6 +73,18 @@ def test_each_sample_has_its_own_motion(grid, bev):
     assert_same(warped[1], warp_bev(bev, motion(y=4.0), grid)[0])
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_places_stay_in_float32_under_autocast(dtype):
+    grid = BEVGrid((-51.2, -51.2, 51.2, 51.2), 0.512)
+    bev = torch.randn(1, 2, *grid.shape).to(dtype)
+    move = motion(x=0.3, y=2.7, turn_deg=7)
+    expected = warp_bev(bev.float(), move, grid)
+    with torch.autocast('cpu', torch.bfloat16):
+        warped = warp_bev(bev, move, grid)
+    assert warped.dtype == dtype
+    torch.testing.assert_close(warped, expected.to(dtype), atol=1e-5, rtol=0)
+
+
 def test_without_a_previous_frame_its_content_does_not_matter(bev):
     fusion = NexusTemporalFusion(3, GRID).eval()
     none, some = torch.tensor([False]), torch.tensor([True])

@@ -8,7 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from nexusflow.geometry.frames import project_points as project_numpy
-from nexusflow.models.bev.voxel_lift import NexusVoxelLift, project_points, ray_channels
+from nexusflow.models.bev.voxel_lift import (
+    NexusVoxelLift,
+    project_points,
+    ray_channels,
+    read_cameras,
+)
 from nexusflow.testing import make_rig
 
 IMAGE_HW = (64, 96)
@@ -73,6 +78,16 @@ def test_projection_stays_in_float32_under_autocast():
         uv, _ = project_points(points, matrix, (96, 160))
     assert uv.dtype == torch.float32
     torch.testing.assert_close(uv[0, 0], torch.tensor([90 / 80 - 1, 53 / 48 - 1]))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_features_in_half_precision_are_read_at_exact_places(dtype):
+    lift = make_lift(4, (-1.5, 0.5), max_cameras=2)
+    rig = torch.tensor(make_rig(IMAGE_HW), dtype=torch.float32)[None]
+    feats = torch.randn(1, 6, 4, *FEAT_HW).to(dtype)
+    read, _ = read_cameras(feats, lift.voxels, rig, IMAGE_HW, 2)
+    expected, _ = read_cameras(feats.float(), lift.voxels, rig, IMAGE_HW, 2)
+    assert torch.equal(read, expected.to(dtype))
 
 
 def test_a_lit_pixel_lights_the_cells_that_project_to_it():

@@ -55,6 +55,6 @@ def segmentation_bce(logits: Tensor, target: Tensor, pos_weight: float = 4.0) ->
     Returns:
         (B,).
     """
-    weight = logits.new_tensor(pos_weight)
-    raw = F.binary_cross_entropy_with_logits(logits, target, reduction='none', pos_weight=weight)
+    weight = 1 + (pos_weight - 1) * target
+    raw = F.binary_cross_entropy_with_logits(logits, target, weight, reduction='none')
     return raw.mean((1, 2, 3))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class SceneState:
 class SceneStates:
     """States of the scenes seen last, by scene token.
 
+    Of a scene whose state is forgotten the time and the next id are kept, so that no id has two meanings in it.
+
     Args:
         max_scenes: States kept; the scene that was seen longest ago is forgotten first.
         max_gap_s: A scene that goes on after a longer gap starts anew (with new track ids).
@@ -57,6 +60,7 @@ class SceneStates:
             raise ValueError(f'stream: max_scenes is {max_scenes}, it must be at least 1')
         self.max_scenes, self.max_gap_s = max_scenes, max_gap_s
         self._scenes: OrderedDict[str, SceneState] = OrderedDict()
+        self._last: dict[str, tuple[float, int]] = {}
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -65,8 +69,9 @@ class SceneStates:
         return self._scenes[scene_token]
 
     def clear(self) -> None:
-        """Forget all scenes."""
+        """Forget all scenes, and which ids they have used."""
         self._scenes.clear()
+        self._last.clear()
 
     def check_room(self, scene_tokens: Collection[str]) -> None:
         """A batch must not hold more scenes than are kept, or each would forget the others.
@@ -91,19 +96,21 @@ class SceneStates:
             nothing: No tracks.
 
         Returns:
-            The scene's state; or, for a new scene, one that was restarted (time went back) or a gap that is too long, a
-            fresh one and false.
+            The scene's state; or, for a new scene, one that was restarted (time went back) or forgotten, or a gap that
+            is too long, a fresh one and false. Ids start from zero in a new or restarted scene only.
         """
         known = self._scenes.get(sample.scene_token)
-        passed_s = sample.time_s - known.time_s if known is not None else 0.0
+        last_s, next_id = self._last.get(sample.scene_token, (math.inf, 0))
+        passed_s = sample.time_s - last_s
         if known is not None and 0 < passed_s <= self.max_gap_s:
             return known, True
-        next_id = known.next_id if known is not None and passed_s > 0 else 0
+        next_id = next_id if passed_s > 0 else 0
         return SceneState(raw_bev, sample.lidar2global, sample.time_s, nothing, next_id), False
 
     def remember(self, scene_token: str, state: SceneState) -> None:
         """Put a scene's newest state in."""
         self._scenes[scene_token] = state
+        self._last[scene_token] = state.time_s, state.next_id
         self._scenes.move_to_end(scene_token)
         while len(self._scenes) > self.max_scenes:
             self._scenes.popitem(last=False)

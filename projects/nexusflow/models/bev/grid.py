@@ -41,19 +41,21 @@ class BEVGrid:
         self.cell_m = cell_m
         self.shape = (round(height), round(width))
 
-    def centers(self) -> Tensor:
-        """Cell centres in metres, lidar frame, (H, W, 2) as (x, y)."""
-        rows, cols = self.shape
-        xs = self.range_m[0] + (torch.arange(cols, dtype=torch.float32) + 0.5) * self.cell_m
-        ys = self.range_m[1] + (torch.arange(rows, dtype=torch.float32) + 0.5) * self.cell_m
+    def centers(self, device: torch.device | None = None) -> Tensor:
+        """Cell centres in metres, lidar frame, (H, W, 2) as (x, y); made on the device, not copied there."""
+        rows, cols = (torch.arange(n, dtype=torch.float32, device=device) for n in self.shape)
+        xs = self.range_m[0] + (cols + 0.5) * self.cell_m
+        ys = self.range_m[1] + (rows + 0.5) * self.cell_m
         grid_y, grid_x = torch.meshgrid(ys, xs, indexing='ij')
         return torch.stack([grid_x, grid_y], dim=-1)
 
     def normalise(self, xy_m: Tensor) -> Tensor:
         """Metres (..., 2) to grid_sample's coordinates in [-1, 1] (align_corners=False)."""
-        low = xy_m.new_tensor(self.range_m[:2])
-        size = xy_m.new_tensor(self.range_m[2:]) - low
-        return (xy_m - low) / size * 2 - 1
+        x_min, y_min, x_max, y_max = self.range_m
+        x, y = xy_m.unbind(-1)
+        # numbers, since a tensor of them would be copied to the device, which waits for it, at every call
+        x, y = (x - x_min) / (x_max - x_min), (y - y_min) / (y_max - y_min)
+        return torch.stack([x, y], dim=-1) * 2 - 1
 
     def sample(self, bev: Tensor, xy_m: Tensor) -> Tensor:
         """Read a map on this grid at points by bilinear interpolation; zero outside.
@@ -63,19 +65,18 @@ class BEVGrid:
             xy_m: (B, ..., 2) points, lidar frame.
 
         Returns:
-            (B, C, ...) values.
+            (B, C, ...) values, of the map's dtype.
         """
-        shape = xy_m.shape[1:-1]
         points = self.normalise(xy_m).flatten(1, -2).unsqueeze(2)
-        return F.grid_sample(bev, points.to(bev.dtype), align_corners=False).reshape(
-            *bev.shape[:2], *shape
-        )
+        # in half precision a place could be off by tenths of a metre: the values follow the places
+        read = F.grid_sample(bev.to(points.dtype), points, align_corners=False)
+        return read.reshape(*bev.shape[:2], *xy_m.shape[1:-1]).to(bev.dtype)
 
     def resample(self, bev: Tensor, target: BEVGrid) -> Tensor:
         """Read a map (B, C, H, W) on this grid at the cells of another one; zero outside."""
         if (self.range_m, self.shape) == (target.range_m, target.shape):
             return bev
-        return self.sample(bev, target.centers().to(bev.device).expand(len(bev), -1, -1, -1))
+        return self.sample(bev, target.centers(bev.device).expand(len(bev), -1, -1, -1))
 
     def cell_of(self, xy_m: Tensor) -> tuple[Tensor, Tensor]:
         """Row and column of points (..., 2) and whether they lie inside.

@@ -13,6 +13,8 @@ from .grid import BEVGrid
 def warp_bev(prev_bev: Tensor, curr2prev: Tensor, grid: BEVGrid) -> Tensor:
     """Bring a BEV into another pose's frame; what was out of view is zero.
 
+    Places are computed in float32 whatever autocast says.
+
     Args:
         prev_bev: (B, C, H, W) on ``grid`` in the earlier lidar frame.
         curr2prev: (B, 4, 4) from the current to the earlier lidar frame.
@@ -21,9 +23,10 @@ def warp_bev(prev_bev: Tensor, curr2prev: Tensor, grid: BEVGrid) -> Tensor:
     Returns:
         (B, C, H, W) in the current lidar frame.
     """
-    xy = grid.centers().to(curr2prev.device, torch.float32)
+    xy = grid.centers(curr2prev.device)
     rotation, shift = curr2prev[:, :2, :2].float(), curr2prev[:, :2, 3].float()
-    moved = torch.einsum('bij,hwj->bhwi', rotation, xy) + shift[:, None, None]
+    with torch.autocast(curr2prev.device.type, enabled=False):
+        moved = torch.einsum('bij,hwj->bhwi', rotation, xy) + shift[:, None, None]
     return grid.sample(prev_bev, moved)
 
 

@@ -28,9 +28,8 @@ def project_points(
         lidar2img = lidar2img.float()
         cam = points_m.float() @ lidar2img[:, :3, :3].transpose(1, 2) + lidar2img[:, None, :3, 3]
         depth = cam[..., 2:]
-        uv = cam[..., :2] / depth.clamp(min=1e-3)
-        size = uv.new_tensor([img_shape[1], img_shape[0]])
-        uv = uv / size * 2 - 1
+        u, v = (cam[..., :2] / depth.clamp(min=1e-3)).unbind(-1)
+        uv = torch.stack([u / img_shape[1], v / img_shape[0]], dim=-1) * 2 - 1
         seen = (depth[..., 0] > 0.1) & (uv.abs() < 1).all(-1)
     return uv, seen
 
@@ -66,9 +65,10 @@ def read_cameras(
     # keep half a pixel from the seams: bilinear reads must not mix neighbouring cameras
     x = ((uv[..., 0] + 1) / 2).clamp(0.5 / width, 1 - 0.5 / width)
     uv = torch.stack([(x + order) / cams * 2 - 1, uv[..., 1]], dim=-1)
-    sampled = F.grid_sample(atlas, uv.to(atlas.dtype), padding_mode='border', align_corners=False)
+    # in half precision a place could be off by a pixel: the values follow the places
+    sampled = F.grid_sample(atlas.to(uv.dtype), uv, padding_mode='border', align_corners=False)
     weight = picked / picked.sum(1, keepdim=True).clamp(min=1)
-    return (sampled * weight.unsqueeze(1).to(sampled.dtype)).sum(2), picked.any(1)
+    return (sampled * weight.unsqueeze(1)).sum(2).to(maps.dtype), picked.any(1)
 
 
 def ray_channels(grid: BEVGrid) -> Tensor:

@@ -32,20 +32,17 @@ def stack_targets(heads: Heads, samples: Sequence, images: Tensor) -> dict[str, 
         KeyError: A sample lacks the labels of a task that it is labelled for.
         ValueError: Labels differ from the images in size.
     """
-    size = tuple(images.shape[-2:])
     return {
-        task: torch.stack([_target_of(head, task, sample, size) for sample in samples]).to(
-            images.device
-        )
+        task: torch.stack([_target_of(head, task, sample, images) for sample in samples])
         for task, head in heads.items()
     }
 
 
-def _target_of(head: DenseHead, task: str, sample: object, size: tuple[int, int]) -> Tensor:
-    """Labels (C, H, W) of one sample for one task."""
-    shape = (head.label_channels, *size)
+def _target_of(head: DenseHead, task: str, sample: object, images: Tensor) -> Tensor:
+    """Labels (C, H, W) of one sample for one task, on the device of the images."""
+    shape = (head.label_channels, *images.shape[-2:])
     if task not in sample.tasks:
-        return torch.full(shape, head.nothing, dtype=head.label_dtype)
+        return torch.full(shape, head.nothing, dtype=head.label_dtype, device=images.device)
     (field,) = head.required_targets
     if field not in sample:
         raise KeyError(
@@ -58,7 +55,7 @@ def _target_of(head: DenseHead, task: str, sample: object, size: tuple[int, int]
             f"sample '{sample.token}': '{field}' has shape {tuple(data.shape)}, task '{task}' needs"
             f' {shape}; put the same resize on images and labels'
         )
-    return data.to(head.label_dtype)
+    return data.to(images.device, head.label_dtype)
 
 
 def crop_targets(heads: Heads, targets: Mapping[str, Tensor], crops: ScaleCrops) -> dict:

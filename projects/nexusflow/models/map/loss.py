@@ -141,8 +141,9 @@ class MapLoss(nn.Module):
         # an edge without length has no direction
         turn = (1 - F.cosine_similarity(edges, aim_edges, dim=-1)) * aim_edges.any(-1)
         errors = torch.stack([(pred - aim).abs().mean((1, 2)), turn.mean(1)])
-        of_layer = d.unsqueeze(1) == torch.arange(len(layers), device=d.device)
-        sums = errors @ of_layer.to(errors)
+        of_layer = d == torch.arange(len(layers), device=d.device).unsqueeze(1)
+        # no matrix product, which autocast would do in half precision
+        sums = torch.where(of_layer, errors.unsqueeze(1), 0.0).sum(-1)
         norm = elements * repeats
         found = dict(cls=cls, pts=sums[0], dir=sums[1])
         return {

@@ -40,7 +40,7 @@ class NexusMapHead(nn.Module):
         num_blocks: Residual blocks of the head's BEV encoder.
         query_source: 'traced': queries start from lines followed through dense fields, which learns in few steps;
             'anchors': from the peaks of an anchor heatmap; 'learned': instance and point embeddings (MapTR).
-        tracing: Other arguments of :class:`TracedQueries`.
+        tracing: Other arguments of :class:`TracedQueries`; ``ring_class`` goes with the data set's ``map_classes``.
         decoder: Other arguments of :class:`MapDecoder`, those of its layers.
         one_to_many: None, or MapTRv2's auxiliary queries of training: ``num_queries``, ``repeats``, how often an
             element may be matched to them, and ``weight``, 1 by default.

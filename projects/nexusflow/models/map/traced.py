@@ -8,14 +8,18 @@ learnt densely, which takes few steps, and the decoder starts from lines that ar
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...geometry.vector_map import MAP_CLASSES
 from ..bev.grid import BEVGrid
 from ..heatmap import top_peaks
 from .anchors import AnchorQueries
 from .line_fields import read_class
 from .queries import QueryStart
 from .tracing import LineTracer
+
+CROSSING = MAP_CLASSES.index('ped_crossing')
 
 
 class TracedQueries(nn.Module):
@@ -27,9 +31,13 @@ class TracedQueries(nn.Module):
         num_classes: Map classes L.
         num_points: Points P of an element.
         num_queries: Elements N.
-        num_rings: Elements among them that are rings.
-        ring_class: The class whose elements are rings: the crossings.
+        num_rings: Elements among them that are rings, at least one.
+        ring_class: The class whose elements are rings: by default the label of the crossings in ``MAP_CLASSES``. The
+            head does not know the names of its classes: whoever gives a data set other ``map_classes`` sets it too.
         tracer: Arguments of :class:`LineTracer`.
+
+    Raises:
+        ValueError: There is no such class, or rings and traced lines do not add up to ``num_queries``.
     """
 
     def __init__(
@@ -40,7 +48,7 @@ class TracedQueries(nn.Module):
         num_points: int,
         num_queries: int,
         num_rings: int = 10,
-        ring_class: int = 1,
+        ring_class: int = CROSSING,
         tracer: dict | None = None,
     ) -> None:
         super().__init__()
@@ -49,6 +57,21 @@ class TracedQueries(nn.Module):
         self.anchors = AnchorQueries(channels, grid, num_classes, num_points, num_queries)
         self.fields = nn.Conv2d(channels, 4 * num_classes, 1)
         self.tracer = LineTracer(grid, num_points, **(tracer or {}))
+        self._check()
+
+    def _check(self) -> None:
+        if not 0 <= self.ring_class < self.num_classes:
+            raise ValueError(
+                f'map head: tracing.ring_class is {self.ring_class}, but there are {self.num_classes} classes; '
+                "set it to the place of 'ped_crossing' in the data set's map_classes"
+            )
+        most = self.num_rings + self.tracer.num_seeds
+        if not 1 <= self.num_rings <= self.num_queries <= most:
+            raise ValueError(
+                f'map head: num_queries is {self.num_queries}, tracing.num_rings {self.num_rings} and '
+                f'tracing.tracer.num_seeds {self.tracer.num_seeds}; num_queries must be at least num_rings, which is '
+                'at least 1, and at most num_rings + num_seeds: raise num_seeds or change num_queries'
+            )
 
     def forward(
         self, feature: Tensor, dense: Tensor, num_extra: int, segmentation: Tensor | None
@@ -77,7 +100,7 @@ class TracedQueries(nn.Module):
             {name: value.detach().float() for name, value in maps.items()},
             segmentation.detach().float().sigmoid(),
         )
-        nothing = feature.new_full((*labels.shape, self.num_classes), 1e-3).logit()
+        nothing = scores.new_full((*labels.shape, self.num_classes), 1e-3).logit()
         logits = nothing.scatter(2, labels.unsqueeze(-1), scores.unsqueeze(-1).logit(1e-3))
         both = torch.cat([feature, dense], dim=1)
         both = self.grid.sample(both, points.flatten(1, 2)).unflatten(2, points.shape[1:3]).mean(-1)
@@ -99,10 +122,9 @@ class TracedQueries(nn.Module):
         prob[:, self.ring_class] = 0
         traced = self.tracer(prob, maps['offset'], maps['tangent'])
         lines, labels, scores = (x[:, : self.num_queries - self.num_rings] for x in traced)
-        ring_labels = torch.full_like(labels[:, :1], self.ring_class).expand(-1, self.num_rings)
         return (
             torch.cat([lines, rings], dim=1),
-            torch.cat([labels, ring_labels], dim=1),
+            F.pad(labels, (0, self.num_rings), value=self.ring_class),
             torch.cat([scores, ring_scores], dim=1),
         )
 

@@ -159,7 +159,7 @@ class LineTracer:
         score, index = (prob * (prob == best)).flatten(1).topk(self.num_seeds, dim=1)
         cells = prob.shape[2] * prob.shape[3]
         labels = torch.div(index, cells, rounding_mode='floor')
-        start = self.grid.centers().to(prob).flatten(0, 1)[index % cells]
+        start = self.grid.centers(prob.device).flatten(0, 1)[index % cells]
         start = start + read_class(self.grid, fields, start, labels)[..., :2]
         return start, labels, score > self.min_prob
 

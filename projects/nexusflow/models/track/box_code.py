@@ -46,6 +46,8 @@ def decode_boxes(code: Tensor) -> LiDARInstance3DBoxes:
 def move_boxes(code: Tensor, prev2curr: Tensor, seconds: Tensor) -> Tensor:
     """Where boxes are expected in the next frame: constant velocity, then the ego's motion.
 
+    In float32 whatever autocast says.
+
     Args:
         code: (B, M, 10) in the earlier lidar frame.
         prev2curr: (B, 4, 4) from the earlier to the current lidar frame.
@@ -55,14 +57,14 @@ def move_boxes(code: Tensor, prev2curr: Tensor, seconds: Tensor) -> Tensor:
         (B, M, 10) in the current lidar frame.
     """
     rotation, shift = prev2curr[:, :3, :3], prev2curr[:, None, :3, 3]
-    cx, cy, log_l, log_w, cz, log_h, sin, cos, vx, vy = code.unbind(-1)
+    cx, cy, log_l, log_w, cz, log_h, sin, cos, vx, vy = code.float().unbind(-1)
     dt = seconds.view(-1, 1)
-    center = (
-        torch.stack([cx + vx * dt, cy + vy * dt, cz], dim=-1) @ rotation.transpose(1, 2) + shift
-    )
+    place = torch.stack([cx + vx * dt, cy + vy * dt, cz], dim=-1)
     planar = rotation[:, :2, :2].transpose(1, 2)
-    heading = torch.stack([cos, sin], dim=-1) @ planar
-    velocity = torch.stack([vx, vy], dim=-1) @ planar
+    with torch.autocast(code.device.type, enabled=False):
+        center = place @ rotation.transpose(1, 2) + shift
+        heading = torch.stack([cos, sin], dim=-1) @ planar
+        velocity = torch.stack([vx, vy], dim=-1) @ planar
     columns = [
         center[..., 0],
         center[..., 1],

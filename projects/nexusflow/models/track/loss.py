@@ -15,18 +15,18 @@ from ..bev.grid import BEVGrid
 from ..focal import segmentation_bce, sigmoid_focal
 from ..heatmap import draw_centers, heatmap_focal_loss
 from .assigner import FrameTargets
-from .box_code import CODE_SIZE
+from .box_code import CODE_SIZE, VELOCITY, XY
 
-# centre, log length, log width, z, log height, heading, velocity
-CODE_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.2)
+# of the velocity; all other terms weigh 1
+VELOCITY_WEIGHT = 0.2
 NORMALISERS = ('clip', 'frame')
 
 
 def box_error(pred: Tensor, target: Tensor) -> Tensor:
     """Weighted L1 of box codes, (..., 10) to (...); terms whose target is NaN (unknown velocity) count nothing."""
-    known = ~target.isnan()
-    weight = pred.new_tensor(CODE_WEIGHTS) * known
-    return (F.l1_loss(pred, target.nan_to_num(), reduction='none') * weight).sum(-1)
+    error = F.l1_loss(pred, target.nan_to_num(), reduction='none') * ~target.isnan()
+    rest, velocity = error[..., : VELOCITY.start], error[..., VELOCITY]
+    return rest.sum(-1) + VELOCITY_WEIGHT * velocity.sum(-1)
 
 
 def neighbourhood(cell_m: float) -> Tensor:
@@ -50,7 +50,7 @@ def footprints(
     Returns:
         (B, num_classes, H, W), 0 or 1.
     """
-    away = grid.centers().to(code.device) - code[:, :, None, None, :2]
+    away = grid.centers(code.device) - code[:, :, None, None, XY]
     sin, cos = code[..., 6, None, None], code[..., 7, None, None]
     along = away[..., 0] * cos + away[..., 1] * sin
     across = away[..., 1] * cos - away[..., 0] * sin
@@ -116,6 +116,7 @@ class TrackLoss(nn.Module):
         self.grid, self.num_classes, self.normalise = grid, num_classes, normalise
         self.cls_weight, self.box_weight, self.heat_weight = cls_weight, box_weight, heat_weight
         self.seg_weight, self.sigma_m, self.max_distance_m = seg_weight, sigma_m, max_distance_m
+        self.register_buffer('around_m', neighbourhood(grid.cell_m), persistent=False)
 
     @property
     def matching(self) -> dict[str, float | None]:
@@ -166,7 +167,7 @@ class TrackLoss(nn.Module):
         seg = (segmentation_bce(outputs['segmentation'], area) * keep).sum() * area[0].numel()
         terms = dict(heat=heat * self.heat_weight, seg=seg * self.seg_weight)
         if 'dense_code' in outputs:
-            spots = code[:, :, None, :2] + neighbourhood(self.grid.cell_m).to(code.device)
+            spots = code[:, :, None, XY] + self.around_m
             cell, inside = self.grid.cell_of(spots)
             index = cell.flatten(1).unsqueeze(-1).expand(-1, -1, CODE_SIZE)
             pred = outputs['dense_code'].gather(1, index).view(*spots.shape[:3], CODE_SIZE)

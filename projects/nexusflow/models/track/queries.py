@@ -81,7 +81,10 @@ class TrackQueries:
         """Apply a function of a tensor to every field."""
         return TrackQueries(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
 
-    def __getitem__(self, index: Tensor | int) -> TrackQueries:
+    def __getitem__(self, index: Tensor | int | tuple[Tensor, ...]) -> TrackQueries:
+        if isinstance(index, Tensor) and index.dtype == torch.bool:
+            # once for all fields, since the host waits for the device to learn how many rows there are
+            index = index.nonzero(as_tuple=True)
         return self.map(lambda x: x[index])
 
     def __len__(self) -> int:

@@ -90,7 +90,14 @@ methods = dict(
         _variant,
         label='NexusFlow, weight 10',
         config='../nexusflow/nexusflow_tiny.py',
-        cfg_options={'model.regulariser.weight': 10.0},
+        # the guard too, or the surrogates collapse
+        cfg_options={'model.regulariser.weight': 10.0, 'model.regulariser.guard.weight': 10.0},
+    ),
+    guard_h=dict(
+        _variant,
+        label='NexusFlow, guard before the flows',
+        config='../nexusflow/nexusflow_tiny.py',
+        cfg_options={'model.regulariser.guard.on': 'h'},
     ),
     map_queries=dict(
         _variant,

@@ -5,7 +5,8 @@
 #   make test     lint, types, docstrings, tests
 #   make setup    only the set-up
 #
-# CUDA: make setup TORCH_SPEC="torch==2.13.0 --index-url <your CUDA wheel index>"
+# CUDA: make setup TORCH_SPEC="torch==2.13.0 --extra-index-url <your CUDA wheel index>"
+# (beside PyPI, which has what torch needs in the versions of constraints.txt; pip takes 2.13.0+cuXXX before 2.13.0)
 
 PYTHON ?= python3.11
 TORCH_SPEC ?= torch==2.13.0

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import nexusflow
 
@@ -67,6 +69,21 @@ def test_every_module_config_and_tool_is_in_it(installed):
     assert modules == files(ROOT / 'projects' / 'nexusflow', '.py')
     assert files(mim / 'configs', '.py') == files(ROOT / 'configs', '.py')
     assert files(mim / 'tools', '.py', '.sh') == files(ROOT / 'tools', '.py', '.sh')
+
+
+def test_the_oldest_torch_that_it_takes_is_one_for_its_optimiser_too(installed):
+    [own] = metadata.distributions(name='nexusflow', path=[str(installed)])
+    [floor] = torch_of(own.requires).specifier
+    assert (
+        floor.operator == '>='
+        and floor.version in torch_of(metadata.requires('pytorch_optimizer')).specifier
+    )
+
+
+def torch_of(requirements):
+    """The requirement of torch."""
+    [found] = [r for r in map(Requirement, requirements) if r.name == 'torch']
+    return found
 
 
 @pytest.mark.parametrize('tool', ['train', 'test'])

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate
@@ -26,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from nexusflow.engine.cli import require_checkpoint
+from nexusflow.engine.cli import add_device_argument, require_checkpoint
 from nexusflow.engine.loading import build_model
 from nexusflow.evaluation.feature_analysis import (
     POOLED,
@@ -50,7 +49,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--samples', type=int, default=200, help='spread over the validation set')
     parser.add_argument('--batch-size', type=int, default=4)
     parser.add_argument('--seed', type=int, default=0, help='of the t-SNE')
-    parser.add_argument('--device', help='cpu or cuda:0 ... (default: a GPU if there is one)')
+    add_device_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
     return parser.parse_args(argv)
 
@@ -93,9 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmdet3d'))
-    device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     checkpoint = require_checkpoint(args.checkpoint)
-    model = build_model(cfg, checkpoint, device, keep_regulariser=True)
+    model = build_model(cfg, checkpoint, args.device, keep_regulariser=True)
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     spaces, places = collect_features(model, batches_of(dataset, args.samples, args.batch_size))
     stream = io.BytesIO()

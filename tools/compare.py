@@ -22,7 +22,6 @@ import signal
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import nexusflow
@@ -37,7 +36,7 @@ from nexusflow.engine.comparison import (
     put_between_markers,
 )
 from nexusflow.engine.progress import show_line
-from nexusflow.engine.stages import StageRunner, command_environment, digest_of
+from nexusflow.engine.stages import StageRunner, command_environment, digest_of, end_on
 from nexusflow.evaluation.functional.files import read_json, write_json, write_text
 from nexusflow.visualization.comparison import write_comparison
 
@@ -172,11 +171,6 @@ def place_of(experiment: Path) -> str:
     """Where a declaration lies below the folder above tools/; elsewhere its name."""
     path, root = experiment.resolve(), TOOLS.parent
     return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
-
-
-def end_on(number: int, frame: FrameType | None) -> None:
-    """End the commands too when this one is ended."""
-    sys.exit(128 + number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ import math
 import os
 import platform
 import shlex
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import nexusflow
 from nexusflow.engine.progress import show_line
-from nexusflow.engine.stages import Stage, StageRunner, command_environment, digest_of
+from nexusflow.engine.stages import Stage, StageRunner, command_environment, digest_of, end_on
 from nexusflow.evaluation.functional.files import read_json, write_json
 from nexusflow.evaluation.functional.summary import metrics_by_city
 from nexusflow.visualization.report import write_report
@@ -200,6 +201,7 @@ def table(methods: dict) -> str:
 def main() -> int:
     """Run what is missing, then write the results."""
     args = parse_args()
+    signal.signal(signal.SIGTERM, end_on)
     args.work_dir = args.work_dir.resolve()
     world = args.work_dir / 'world'
     stages = data_stages(args, world)

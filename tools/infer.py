@@ -21,6 +21,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from tqdm import tqdm
 
+from nexusflow.engine.cli import add_device_argument, require_checkpoint
 from nexusflow.engine.loading import build_model
 from nexusflow.evaluation.functional.files import write_json
 from nexusflow.evaluation.metrics.arrays import box_arrays, map_arrays, to_numpy
@@ -34,11 +35,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file that the model was trained with')
-    parser.add_argument('checkpoint', help='its checkpoint (.pth)')
+    parser.add_argument('checkpoint', help='checkpoint file, or a work dir: its latest')
     parser.add_argument('info', help='info file (.pkl) of the samples')
     parser.add_argument('--data-root', help="start of its image paths (default: the info's folder)")
     parser.add_argument('--out-dir', help='folder of the results (default: work_dirs/infer/INFO)')
-    parser.add_argument('--device', default='cpu', help='cpu or cuda:0 ...')
+    add_device_argument(parser)
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score in pictures')
     parser.add_argument('--limit', type=int, help='stop after so many samples')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
@@ -116,7 +117,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     init_default_scope(cfg.get('default_scope', 'mmdet3d'))
     out_dir = Path(args.out_dir or Path('work_dirs') / 'infer' / Path(args.info).stem)
     dataset = build_dataset(cfg, args.info, args.data_root)
-    model = build_model(cfg, args.checkpoint, args.device)
+    checkpoint = require_checkpoint(args.checkpoint)
+    model = build_model(cfg, checkpoint, args.device)
     classes = [list(dataset.metainfo[key]) for key in ('map_classes', 'track_classes')]
     results = {}
     for sample in run(model, dataset, args.limit):
@@ -124,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         picture = draw(sample, classes[0], args.score_thr)
         write_image(out_dir / 'pictures' / picture_name(sample.metainfo), picture)
     meta = {'schema': 'nexusflow-predictions', 'schema_version': 1, 'frame': 'lidar', 'units': 'm'}
-    meta |= {'config': args.config, 'checkpoint': args.checkpoint, 'info': args.info}
+    meta |= {'config': args.config, 'checkpoint': checkpoint, 'info': args.info}
     write_json(out_dir / 'predictions.json', {'meta': meta, 'results': results})
     print(f'{len(results)} samples: {out_dir / "predictions.json"}, {out_dir / "pictures"}')
 

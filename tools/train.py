@@ -8,7 +8,13 @@ import argparse
 
 from mmengine.config import Config
 
-from nexusflow.engine.cli import add_common_arguments, build_runner, load_config, require_checkpoint
+from nexusflow.engine.cli import (
+    add_common_arguments,
+    build_runner,
+    latest_checkpoint,
+    load_config,
+    require_checkpoint,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -80,7 +86,8 @@ def main() -> None:
         enable_auto_scale_lr(cfg)
     if args.resume is not None:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else require_checkpoint(args.resume)
+        path = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+        cfg.load_from = None if path is None else require_checkpoint(path)
     build_runner(cfg).train()
 
 

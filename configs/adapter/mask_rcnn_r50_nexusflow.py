@@ -1,9 +1,11 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 # mmdet's Mask R-CNN on COCO; one half of the images shows only its boxes, the other half also its masks.
 # mmdet's own tools train it; a checkpoint is one of the base configuration, too.
-_base_ = ['mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py']
+_base_ = ['./mask_rcnn_r50_base.py']
+# the engine lets torch >= 2.6 read the checkpoints
 custom_imports = dict(
-    imports=['nexusflow.models', 'nexusflow.datasets'], allow_failed_imports=False
+    imports=['nexusflow.models', 'nexusflow.datasets', 'nexusflow.engine'],
+    allow_failed_imports=False,
 )
 
 model = dict(

@@ -33,4 +33,3 @@ param_scheduler = [
 custom_hooks = [
     dict(type='NexusClipLengthHook', lengths=(1, 2), milestones=(2300,), by_epoch=False)
 ]
-default_hooks = dict(checkpoint=dict(interval=max_iters))

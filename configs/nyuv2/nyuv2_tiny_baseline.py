@@ -29,4 +29,3 @@ val_dataloader = dict(
     batch_size=8, num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline)
 )
 test_dataloader = val_dataloader
-default_hooks = dict(checkpoint=dict(interval={{_base_.max_iters}}))

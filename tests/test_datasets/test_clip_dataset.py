@@ -1,6 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Clips, labels, tasks and what is refused at the start."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from torch.utils.data import DataLoader
 
 from nexusflow.datasets import NexusClipDataset
 from nexusflow.datasets.info_file import CATEGORIES, load_info, save_info
+from nexusflow.engine.hooks.map_range_hook import check_map_range
+from nexusflow.models.bev.grid import BEVGrid
 
 PIPELINE = [
     {'type': 'NexusLoadMultiViewImages'},
@@ -78,6 +82,15 @@ def test_only_objects_that_the_evaluation_counts(make):
     assert names == [['car', 'pedestrian', 'bicycle'], ['pedestrian', 'bicycle']]
     near = make(test_mode=True, track_range_m=(-13.0, -13.0, 13.0, 13.0))
     assert len(near[0]['data_samples'][0].gt_instances_3d) < 3
+
+
+def test_the_range_of_the_map_is_compared_with_the_heads(make):
+    """The file's, which tools/create_data.py --map-range sets; the head must have the same."""
+    dataset, grid = make(), BEVGrid((-15.0, -30.0, 15.0, 30.0), cell_m=5.0)
+    check_map_range(SimpleNamespace(map_head=SimpleNamespace(grid=grid)), dataset)
+    grid = BEVGrid((-50.0, -25.0, 50.0, 25.0), cell_m=5.0)
+    with pytest.raises(ValueError, match=r'world_train\.pkl: .* map_range_m -15 -30 15 30, model'):
+        check_map_range(SimpleNamespace(map_head=SimpleNamespace(grid=grid)), dataset)
 
 
 def test_clips_never_cross_scenes(make):

@@ -67,6 +67,14 @@ def test_truncated_and_foreign_files(tmp_path, train_info):
         load_info(tmp_path / 'gone.pkl')
 
 
+def test_a_missing_file_names_those_of_its_folder(train_info, tmp_path):
+    there = 'nexusflow_infos_world_train.pkl, nexusflow_infos_world_val.pkl'
+    with pytest.raises(FileNotFoundError, match=f'<version>, or name one that is there: {there}$'):
+        load_info(train_info.with_name('nexusflow_infos_train.pkl'))
+    with pytest.raises(FileNotFoundError, match='--version <version>$'):
+        load_info(tmp_path / 'nowhere' / 'gone.pkl')
+
+
 @pytest.mark.parametrize(
     ('key', 'value', 'message'),
     [

@@ -324,9 +324,6 @@ def test_bad_input(nuscenes_root, tmp_path):
         convert(ConvertSpec(nuscenes_root, 'v1.0-mini', tmp_path))
     root = tmp_path / 'root'
     shutil.copytree(nuscenes_root, root, ignore=shutil.ignore_patterns('samples'))
-    (root / 'maps' / 'expansion' / 'boston-seaport.json').unlink()
-    with pytest.raises(FileNotFoundError, match='boston-seaport.json is missing: unpack nuScenes'):
-        convert(spec_of(root, tmp_path), progress=False)
     (root / VERSION / 'ego_pose.json').write_text('[{"token": ')
     with pytest.raises(ValueError, match='ego_pose.json is not valid JSON .*unpack it again'):
         convert(spec_of(root, tmp_path), progress=False)
@@ -340,6 +337,24 @@ def test_bad_input(nuscenes_root, tmp_path):
     (root / VERSION / 'splits.json').unlink()
     with pytest.raises(FileNotFoundError, match=r'splits.json is missing: a version other than'):
         convert(spec_of(root, tmp_path), progress=False)
+
+
+def test_missing_maps_of_all_cities_are_named_before_a_scene_is_converted(nuscenes_root, tmp_path):
+    root = tmp_path / 'root'
+    shutil.copytree(nuscenes_root, root, ignore=shutil.ignore_patterns('samples'))
+    shutil.rmtree(root / 'maps')
+    spec = spec_of(root, tmp_path)
+    missing = (
+        'boston-seaport.json, .*singapore-onenorth.json is missing: unpack .* into .*root/maps'
+    )
+    with pytest.raises(FileNotFoundError, match=missing):
+        convert(spec, progress=False)
+    (root / 'maps' / 'expansion').mkdir(parents=True)
+    shutil.copy(nuscenes_root / 'maps/expansion/singapore-onenorth.json', root / 'maps/expansion')
+    with pytest.raises(FileNotFoundError, match='expansion .*/boston-seaport.json is missing'):
+        convert(spec, progress=False)
+    # the scenes of the city that has its map come first, and were not begun either
+    assert list(tmp_path.rglob('left-1.pkl')) == []
 
 
 def test_shards_hold_plain_data_only(nuscenes_root, tmp_path, monkeypatch):

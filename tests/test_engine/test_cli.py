@@ -1,16 +1,21 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 import argparse
+import importlib
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from nexusflow.engine.cli import (
     add_common_arguments,
+    latest_checkpoint,
     load_config,
     require_checkpoint,
     select_evaluators,
 )
 
+TOOLS = Path(__file__).parents[2] / 'tools'
 EVALUATORS = [
     dict(type='NexusMapMetric'),
     dict(type='mmdet3d.NexusTrackMetric'),
@@ -84,3 +89,44 @@ def test_a_work_dir_stands_for_its_latest_checkpoint(tmp_path):
     (tmp_path / 'iter_5.pth').touch()
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_5.pth'))
     assert require_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_5.pth')
+
+
+@pytest.fixture
+def moved(tmp_path):
+    """A work dir that has another name than when its checkpoint was written."""
+    old, new = tmp_path / 'old', tmp_path / 'new'
+    old.mkdir()
+    (old / 'iter_5.pth').touch()
+    (old / 'last_checkpoint').write_text(str(old / 'iter_5.pth'))
+    return old.rename(new)
+
+
+def test_a_work_dir_that_was_moved_keeps_its_latest_checkpoint(moved):
+    assert require_checkpoint(str(moved)) == str(moved / 'iter_5.pth')
+    (moved / 'iter_5.pth').unlink()
+    with pytest.raises(FileNotFoundError, match="checkpoint '.*old/iter_5.pth' does not exist"):
+        require_checkpoint(str(moved))
+    (moved / 'last_checkpoint').write_text('s3://bucket/iter_5.pth')
+    assert require_checkpoint(str(moved)) == 's3://bucket/iter_5.pth'
+
+
+def test_a_copied_work_dir_has_its_own_checkpoint(moved):
+    """The first folder may have been trained on, or belong to somebody else."""
+    moved.with_name('old').mkdir()
+    (moved.with_name('old') / 'iter_5.pth').touch()
+    assert latest_checkpoint(str(moved)) == str(moved / 'iter_5.pth')
+
+
+def test_a_bare_resume_finds_what_is_there_and_begins_where_nothing_is(config, moved, monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    train, seen = importlib.import_module('train'), []
+    monkeypatch.setattr(
+        train, 'build_runner', lambda cfg: seen.append(cfg) or argparse.Namespace(train=bool)
+    )
+    for work_dir in (moved, moved / 'fresh'):
+        monkeypatch.setattr(
+            sys, 'argv', ['train', str(config), '--work-dir', str(work_dir), '--resume']
+        )
+        train.main()
+    assert [cfg.resume for cfg in seen] == [True, True]
+    assert [cfg.load_from for cfg in seen] == [str(moved / 'iter_5.pth'), None]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from nexusflow.engine.comparison.summary import summarise
 from nexusflow.engine.stages import StageRunner
 
 TOOLS = Path(__file__).parents[2] / 'tools'
+CONFIGS = TOOLS.parent / 'configs'
 TOOL = """
 import json, os, pathlib, sys, time
 args, cfg = sys.argv[1:], {}
@@ -332,8 +334,28 @@ def test_status_and_message_of_a_failed_run(call, capsys):
 
 @pytest.mark.parametrize('name', ['indoor', 'map_track', 'map_track_one_style'])
 def test_every_run_of_a_shipped_comparison_resolves(name, tmp_path):
-    experiment = load_experiment(TOOLS.parent / 'configs' / 'comparisons' / f'{name}.py')
-    plan = Plan(experiment, tmp_path, tmp_path / 'data', TOOLS)
+    check_that_every_run_resolves(CONFIGS / 'comparisons' / f'{name}.py', tmp_path)
+
+
+def test_the_declaration_of_the_documentation_resolves(tmp_path):
+    text = (TOOLS.parent / 'docs' / 'comparison.md').read_text()
+    [block] = re.findall(r'^```python\n(.*?)^```', text, flags=re.DOTALL | re.MULTILINE)
+    (tmp_path / 'nexusflow').symlink_to(CONFIGS / 'nexusflow')
+    path = tmp_path / 'comparisons' / 'mine.py'
+    path.parent.mkdir()
+    path.write_text(block)
+    plan = check_that_every_run_resolves(path, tmp_path)
+    # its data are what its configs read
+    files = {Path(str(file)).name for stage in plan.data_stages() for file in stage.outputs}
+    for one in plan.runs():
+        settings = plan.resolved(one)
+        loaders = settings['train_dataloader'], settings['val_dataloader']
+        assert {loader['dataset']['ann_file'] for loader in loaders} <= files
+
+
+def check_that_every_run_resolves(path, tmp_path):
+    """Also that options change something, and no method is another one under a second name; gives the plan."""
+    plan = Plan(load_experiment(path), tmp_path, tmp_path / 'data', TOOLS)
     texts = {}
     for one in plan.runs(seeds=[0]):
         settings = plan.resolved(one)
@@ -343,5 +365,8 @@ def test_every_run_of_a_shipped_comparison_resolves(name, tmp_path):
             for part in key.split('.'):
                 inner = inner[part]
             assert inner == value
+        plain = replace(one, method=replace(one.method, cfg_options={}))
+        assert not one.method.cfg_options or plan.resolved(plain) != settings
         texts[one.name] = repr(settings)
-    assert len(set(texts.values())) == len(texts)  # no method is another one under a second name
+    assert len(set(texts.values())) == len(texts)
+    return plan

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from nexusflow.evaluation.functional.eval_sets import (
+    _TABLES,
     check_eval_set,
     parts_of_eval_set,
     scenes_of_eval_set,
@@ -41,7 +42,6 @@ def test_predefined_sets_need_their_version_and_the_devkit(root, monkeypatch):
     with pytest.raises(ValueError, match=r"'val' belongs to versions that end with 'trainval'"):
         check_eval_set(root, 'v1.0-w', 'val')
     monkeypatch.setitem(sys.modules, 'nuscenes.utils.splits', None)
-    check_eval_set(root, 'v1.0-trainval', 'val')
     with pytest.raises(ImportError, match=r"pip install 'nuscenes-devkit"):
         scenes_of_eval_set(root, 'v1.0-trainval', 'val')
 
@@ -51,3 +51,16 @@ def test_unknown_set_names_the_known_ones(root):
         check_eval_set(root, 'v1.0-w', 'w_vall')
     with pytest.raises(ValueError, match=r'it holds \[\]'):
         check_eval_set(root, 'v1.0-trainval', 'mine')
+
+
+def test_tables_are_looked_for_at_the_start(root):
+    with pytest.raises(FileNotFoundError, match=r"no version 'v1.0-mini'"):
+        check_eval_set(root, 'v1.0-mini', 'mini_val')
+    with pytest.raises(FileNotFoundError, match=r"scene\.json is missing, eval set 'w_val' is"):
+        check_eval_set(root, 'v1.0-w', 'w_val')
+    for name in _TABLES:
+        (root / 'v1.0-trainval' / f'{name}.json').touch()
+    check_eval_set(root, 'v1.0-trainval', 'val')
+    (root / 'v1.0-trainval' / 'ego_pose.json').unlink()
+    with pytest.raises(FileNotFoundError, match=r'v1\.0-trainval/ego_pose\.json is missing'):
+        check_eval_set(root, 'v1.0-trainval', 'val')

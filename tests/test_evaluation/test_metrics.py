@@ -16,7 +16,7 @@ from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
-from nexusflow.datasets.info_file import save_plain
+from nexusflow.datasets.info_file import load_plain, save_plain
 from nexusflow.evaluation import NexusMapMetric, NexusTrackMetric
 from nexusflow.evaluation.functional.map_results import read_map_results
 from nexusflow.evaluation.functional.submission import tracks_from_submission
@@ -128,6 +128,25 @@ def test_map_metric_checks_its_arguments(info_file):
         NexusMapMetric(str(info_file), mode='x')
     with pytest.raises(ValueError, match=r"infos\.pkl: no map class \['centerline'\]"):
         NexusMapMetric(str(info_file), map_classes=['centerline'])
+
+
+def test_map_metric_judges_three_classes_of_a_file_with_centre_lines(info_file):
+    """The default of the data set; centre lines that nobody predicts would lower the mean."""
+    info = load_plain(info_file)
+    info['metainfo']['map_classes'] = [*MAP_CLASSES, 'centerline']
+    for sample in info['data_list']:
+        sample['map_vectors']['centerline'] = [np.array([[0, -9], [0, 9]], np.float32)]
+    save_plain(info_file, info)
+    metric = NexusMapMetric(str(info_file), subset='city:singapore-*')
+    metric.dataset_meta = {'map_classes': tuple(MAP_CLASSES)}
+    metric.process(None, [map_sample('d', 0).to_dict()])
+    assert metric.evaluate(1)['map/mAP'] == 1.0
+
+
+def test_map_metric_refuses_a_data_set_of_other_classes_before_any_prediction(info_file):
+    evaluator = Evaluator(NexusMapMetric(str(info_file)))
+    with pytest.raises(ValueError, match=r"labels \['boundary'\], the metric judges \['divider'"):
+        evaluator.dataset_meta = {'map_classes': ('boundary',)}
 
 
 def rank_main(rank, init_file, info_file, queue):

@@ -1,11 +1,14 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """The whole demonstration on tiny data: every tool, from the world to the report."""
 
+import fcntl
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -81,6 +84,23 @@ def test_benchmark_of_the_conversion(smoke, tmp_path):
     assert figure['value'] > 0 and figure['goal'] == 100.0
     assert figure['met'] is (figure['value'] >= 100.0)
     assert f'{figure["value"]:.3f}' in done.stdout
+
+
+def test_a_demo_that_is_ended_ends_its_commands(tmp_path):
+    """They would go on with the folder locked, and the next call would be refused."""
+    source = str(Path(nexusflow.__path__[0]).parent)
+    command = [sys.executable, TOOLS / 'demo.py', '--smoke', '--work-dir', tmp_path]
+    env = {**os.environ, 'PYTHONPATH': source, 'OMP_NUM_THREADS': '1'}
+    log = tmp_path / 'stages' / 'world.log'
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 100
+        while not log.exists() or not log.stat().st_size:
+            time.sleep(0.05)
+            assert time.monotonic() < end and process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+    with open(tmp_path / 'stages' / 'lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_stages_of_a_method_use_its_config_and_seed(tmp_path):

@@ -133,10 +133,21 @@ def write_results(folder: Path, data_list: list[dict[str, Any]], noise_m: float)
         record |= {'loss_map_pts': 2 * falling, 'loss_track_bbox': 1.5 * falling}
         record |= {'loss_align': 0.3 * falling, 'align_distance': falling**2, 'step': step}
         records.append(json.dumps(record))
+        records.append(json.dumps(diagnostics(falling) | {'step': step}))
     records.append(json.dumps({'map/mAP': 0.3, 'track/AMOTA': float('nan'), 'step': 600}))
     (log / 'scalars.json').write_text('\n'.join(records) + '\n{"lr": 0.0')
     files = {'map_file': folder / 'map.json', 'tracking_file': folder / 'tracks.json'}
     return {'work_dir': folder, **files}
+
+
+def diagnostics(value: float) -> dict[str, float]:
+    """What NexusDiagnosticsHook writes beside the log of the losses, in a record of its own."""
+    found = {'distance': value, 'mmd_map_track': value, 'cka_map_track': 1 - value}
+    for task in ('map', 'track'):
+        found |= {
+            f'{name}_{vector}_{task}': 1 + value for name in ('rank', 'std') for vector in 'hz'
+        }
+    return {f'align/{name}': value for name, value in found.items()}
 
 
 @pytest.fixture(scope='session')

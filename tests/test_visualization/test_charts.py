@@ -8,9 +8,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 
+from nexusflow.flows.diagnostics import alignment_scalars
 from nexusflow.visualization.charts import Series, line_chart, nice_ticks
-from nexusflow.visualization.curves import curve_charts, read_scalars
+from nexusflow.visualization.curves import curve_charts, diagnostic_charts, read_scalars
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,8 @@ def test_log_scale_and_escaped_title():
 
 def test_logs_are_read_in_order_and_without_the_torn_line(drawn_data):
     records = read_scalars(drawn_data.methods['baseline']['work_dir'])
-    assert [r['step'] for r in records] == [*range(10, 610, 10), 600]
+    assert [r['step'] for r in records if 'lr' in r] == list(range(10, 610, 10))
+    assert records[-1]['step'] == 600 and 'map/mAP' in records[-1]
     assert read_scalars(drawn_data.root / 'nowhere') == []
 
 
@@ -70,3 +73,36 @@ def test_charts_sum_the_losses_of_a_task():
     assert curve_charts({}, {}) == []
     twice = [{'map/mAP': 0.1, 'step': 1}, {'map/mAP': 0.2, 'step': 2}]
     assert 'mAP on the validation set' in curve_charts({'m': twice}, {'m': '#000'})[0]
+
+
+def test_diagnostics_that_stand_in_records_of_their_own_are_charted():
+    """A line a task, told apart by its dashes; what is not known has its own chart."""
+    steps = [{'lr': 0.1, 'loss': 1.0, 'step': s} for s in (10, 20)]
+    for s in (10, 20):
+        steps.append({'align/rank_z_map': 2.0 + s, 'align/rank_z_track': 3.0, 'step': s})
+    steps.append(
+        {'align/lemma_left_map_track': 1.0, 'align/lemma_right_map_track': 9.0, 'step': 20}
+    )
+    steps.append({'align/new': 1.0, 'step': 20})
+    charts = diagnostic_charts({'m': steps, 'plain': steps[:2]}, {'m': '#123456', 'plain': '#000'})
+    titles = [re.search('aria-label="([^"]*)"', chart)[1] for chart in charts]
+    assert titles == ['effective rank of z', 'sides of Lemma 1', 'new']
+    svg, key = charts[0].split('<figcaption')
+    lines = [e.attrib for e in ElementTree.fromstring(svg).iter('path')]
+    assert [line.get('stroke-dasharray') for line in lines] == [None, '7 4']
+    assert {line['stroke'] for line in lines} == {'#123456'}
+    assert [points[-1][0] for [*points] in path_points(svg)] == [408.0, 408.0]
+    assert re.findall(r'>([a-z ]+)</span>', key) == ['map', 'track']
+    assert re.findall(r'>([a-z ]+)</span>', charts[1]) == ['left map track', 'right map track']
+    assert '<figcaption' not in charts[2]
+    assert diagnostic_charts({'plain': steps[:2]}, {'plain': '#000'}) == []
+
+
+def test_what_embeddings_tell_is_on_known_charts():
+    rows = torch.randn(6, 4)
+    scalars = alignment_scalars({task: [(rows, rows + 1)] for task in ('map', 'track')})
+    steps = [{'step': 10, **{f'align/{name}': float(value) for name, value in scalars.items()}}]
+    titles = [
+        re.search('aria-label="([^"]*)"', c)[1] for c in diagnostic_charts({'m': steps}, {'m': ''})
+    ]
+    assert len(titles) == 9 and not set(titles) & set(scalars)

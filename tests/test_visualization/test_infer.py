@@ -125,6 +125,20 @@ def test_real_key_frame(infer, trained, tmp_path):
     assert len(list((tmp_path / 'out' / 'pictures').iterdir())) == 1
 
 
+def test_a_work_dir_stands_for_its_latest_checkpoint(infer, trained, drawn_data, tmp_path):
+    (tmp_path / 'last_checkpoint').write_text(trained[1])
+    out = ['--out-dir', str(tmp_path / 'out'), '--limit', '1']
+    infer.main([trained[0], str(tmp_path), str(drawn_data.info_file), *out])
+    content = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    assert content['meta']['checkpoint'] == trained[1]
+
+
+def test_the_first_gpu_is_the_default_device(infer, monkeypatch):
+    for there, device in ((True, 'cuda:0'), (False, 'cpu')):
+        monkeypatch.setattr('torch.cuda.is_available', lambda there=there: there)
+        assert infer.parse_args(['c.py', 'c.pth', 'i.pkl']).device == device
+
+
 def test_other_weights_are_refused(infer, trained, drawn_data, tmp_path):
     torch.save({'state_dict': {'scoer': torch.tensor(0.75)}}, trained[1])
     with pytest.raises(

@@ -127,7 +127,11 @@ def test_page_has_the_curves(page):
         'align distance',
         'loss align',
     ]
-    assert titles == [*expected, 'learning rate']  # one validation makes no curve
+    diagnostics = ['distance to the centre', 'MMD² of z', 'CKA of z']
+    diagnostics += [
+        f'{name} of {v}' for name in ('effective rank', 'standard deviation') for v in 'hz'
+    ]
+    assert titles == [*expected, 'learning rate', *diagnostics]  # one validation makes no curve
 
 
 def test_page_has_readable_pictures(page):

@@ -87,9 +87,11 @@ def load_info(path: str | Path) -> Info:
     """
     path = Path(path)
     if not path.is_file():
+        found = sorted(other.name for other in path.parent.glob('*.pkl'))
         raise FileNotFoundError(
             f'info file {path} is missing: make it with '
             f'tools/create_data.py nuscenes --root-path {path.parent} --version <version>'
+            + (f', or name one that is there: {", ".join(found)}' if found else '')
         )
     info = load_plain(path)
     if not isinstance(info, dict) or not {'metainfo', 'data_list'} <= info.keys():

@@ -12,7 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 from functools import lru_cache
@@ -82,6 +82,10 @@ class ConvertSpec:
         """Path of a split's info file."""
         return self.out_dir / f'nexusflow_infos_{split}.pkl'
 
+    def map_path(self, location: str) -> Path:
+        """Path of a city's map expansion."""
+        return self.root / 'maps' / 'expansion' / f'{location}.json'
+
 
 def convert(
     spec: ConvertSpec, workers: int = 1, force: bool = False, progress: bool = True
@@ -135,10 +139,26 @@ def _convert_scenes(
 ) -> None:
     """Convert the scenes that have no shard yet."""
     tables = NuScenesTables(spec.root, spec.version, names)
+    _check_maps(spec, {tables.location(name) for name in names})
     jobs = ((spec, tables.scene(name), shards, mark) for name in names)
     with tqdm(total=len(names), desc='scenes', unit='scene', disable=not progress) as bar:
         for _ in _run(jobs, workers):
             bar.update()
+
+
+def _check_maps(spec: ConvertSpec, locations: Collection[str]) -> None:
+    """Refuse to begin when a city's map is missing, rather than stop at its first scene.
+
+    Raises:
+        FileNotFoundError: The message names all that are missing.
+    """
+    paths = [spec.map_path(location) for location in sorted(locations)] if spec.with_maps else []
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'map expansion {", ".join(missing)} is missing: unpack nuScenes-map-expansion-v1.3.zip into '
+            f'{spec.root / "maps"}, or convert without maps (--no-maps)'
+        )
 
 
 def _run(jobs: Iterator[tuple[Any, ...]], workers: int) -> Iterator[None]:
@@ -157,7 +177,7 @@ def _convert_scene(job: tuple[ConvertSpec, SceneTables, Path, str]) -> None:
     spec, scene, shards, mark = job
     index = None
     if spec.with_maps:
-        path = spec.root / 'maps' / 'expansion' / f'{scene.location}.json'
+        path = spec.map_path(scene.location)
         index = _map_index(path, path.stat().st_mtime_ns if path.exists() else 0, spec.map_rules)
     samples = scene_samples(scene, index, spec.map_range_m)
     content = {'fingerprint': mark, 'samples': samples, 'repaired': {}, 'unusable': {}}

@@ -73,6 +73,10 @@ class NuScenesTables:
         self._poses = self._read_poses()
         self._annotations = self._read_annotations()
 
+    def location(self, name: str) -> str:
+        """Where a scene was recorded, e.g. ``'boston-seaport'``."""
+        return self._logs[self._scenes[name]['log_token']]
+
     def scene(self, name: str) -> SceneTables:
         """Gather one scene's arrays."""
         scene = self._scenes[name]
@@ -87,7 +91,7 @@ class NuScenesTables:
         return SceneTables(
             name=name,
             token=scene['token'],
-            location=self._logs[scene['log_token']],
+            location=self.location(name),
             sample_tokens=tokens,
             timestamps_us=times,
             lidar2ego=_rigid([self._calibrations[d['calibrated_sensor_token']] for d in lidar]),

@@ -14,6 +14,8 @@ from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from .hooks.map_range_hook import NexusMapRangeHook
+
 METRIC_OF_TASK = {
     'map': 'NexusMapMetric',
     'track': 'NexusTrackMetric',
@@ -24,7 +26,6 @@ METRIC_OF_TASK = {
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that training and testing have in common."""
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
-    parser.add_argument('--ceph', action='store_true', help='read the data from ceph storage')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -36,6 +37,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, the first GPU by default where there is one, else the CPU."""
+    device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    parser.add_argument('--device', default=device, help=f'cpu or cuda:0 ... (default: {device})')
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config file and apply the common flags.
 
@@ -44,10 +51,6 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
-    if args.ceph:
-        from mmdet3d.utils import replace_ceph_backend
-
-        cfg = replace_ceph_backend(cfg)
     cfg.launcher = args.launcher
     if not torch.cuda.is_available():
         cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
@@ -63,6 +66,19 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def latest_checkpoint(work_dir: str) -> str | None:
+    """The checkpoint that ``last_checkpoint`` of a work dir names; None before the first one.
+
+    The file holds the path as it was when the checkpoint was written. Where the folder was moved or copied since, the
+    checkpoint of that name in the folder is meant.
+    """
+    path = find_latest_checkpoint(work_dir)
+    if path is None:
+        return None
+    beside = os.path.join(work_dir, os.path.basename(path))
+    return beside if os.path.isfile(beside) else path
+
+
 def require_checkpoint(path: str) -> str:
     """The path of a checkpoint, which must exist if it is local.
 
@@ -73,7 +89,7 @@ def require_checkpoint(path: str) -> str:
         FileNotFoundError: If there is no such file, or no checkpoint in the work dir.
     """
     if os.path.isdir(path):
-        latest = find_latest_checkpoint(path)
+        latest = latest_checkpoint(path)
         if latest is None:
             raise FileNotFoundError(f"folder '{path}' holds no checkpoint; train first")
         path = latest
@@ -83,11 +99,13 @@ def require_checkpoint(path: str) -> str:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The default runner, or the one that the config's ``runner_type`` names."""
+    """The default runner, or the one that the config's ``runner_type`` names; it checks the range of the map."""
     if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
         # mmengine's own start wants a CUDA device for each process
         torch.distributed.init_process_group(cfg.env_cfg.dist_cfg.backend)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(NexusMapRangeHook())
+    return runner
 
 
 def select_evaluators(evaluators: dict | Sequence[dict], task: str) -> list[dict]:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from mmdet3d.registry import MODELS
 from mmengine.config import Config
-from torch import nn
+from torch import Tensor, nn
 
 from .compat import register_safe_globals
 
@@ -33,7 +34,7 @@ def build_model(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: Weights are missing, or belong to another model.
+        ValueError: Weights are missing, of another shape, or belong to another model.
     """
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f"checkpoint '{checkpoint}' does not exist")
@@ -48,11 +49,21 @@ def build_model(
         for name, value in content.get('state_dict', content).items()
         if keep_regulariser or not name.startswith(TRAINING_ONLY_PREFIXES)
     }
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    if missing or unexpected:
+    fault = load_fault(model, weights)
+    if fault is not None:
         raise ValueError(
-            f'{checkpoint}: does not fit the model of {cfg.filename}: {len(missing)} weights are'
-            f' missing {missing[:3]}, {len(unexpected)} unknown {unexpected[:3]}; give the config that'
-            ' it was trained with'
+            f'{checkpoint}: does not fit the model of {cfg.filename}: {fault}; give the config that it was trained with'
         )
     return model.to(device).eval()
+
+
+def load_fault(model: nn.Module, weights: Mapping[str, Tensor]) -> str | None:
+    """Load weights; what does not fit, or None."""
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        # torch's first line says that something is wrong, the second one which weight has another shape
+        return str(error).splitlines()[1].strip()
+    if not missing and not unexpected:
+        return None
+    return f'{len(missing)} weights are missing {missing[:3]}, {len(unexpected)} unknown {unexpected[:3]}'

@@ -16,6 +16,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from types import FrameType
 from typing import IO, Any
 
 from .progress import Estimate, Task, fraction_in, last_lines
@@ -288,6 +290,15 @@ def command_environment(jobs: int, variables: Mapping[str, str]) -> dict[str, st
         **variables,
         'PYTHONPATH': os.pathsep.join([package, os.environ.get('PYTHONPATH', '')]),
     }
+
+
+def end_on(number: int, frame: FrameType | None) -> None:
+    """Handler of a signal (``signal.signal(signal.SIGTERM, end_on)``): a runner then ends its commands too.
+
+    Raises:
+        SystemExit: With the status that shells give for the signal.
+    """
+    sys.exit(128 + number)
 
 
 def end_what_is_left(leader: int) -> None:

@@ -25,13 +25,13 @@ class Series(NamedTuple):
         color: CSS colour.
         x: (N,) ascending.
         y: (N,); NaN leaves a gap.
-        dashed: Whether the line is dashed.
+        dash: SVG pattern of dashes and gaps; a full line by default.
     """
 
     color: str
     x: NDArray[np.floating]
     y: NDArray[np.floating]
-    dashed: bool = False
+    dash: str = ''
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> NDArray[np.float64]:
@@ -181,7 +181,7 @@ def _running_mean(y: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _lines(line: Series, points: NDArray[np.float64], smooth: NDArray[np.float64]) -> list[str]:
     """Elements of one series."""
-    dash = ' stroke-dasharray="5 4"' if line.dashed else ''
+    dash = f' stroke-dasharray="{line.dash}"' if line.dash else ''
     style = f'fill="none" stroke="{line.color}" stroke-linejoin="round"{dash}'
     valid = ~np.isnan(points[:, 1])
     if valid.sum() > _MANY_POINTS:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -14,10 +15,29 @@ import numpy as np
 
 from .charts import Series, line_chart
 
-__all__ = ['curve_charts', 'read_scalars']
+__all__ = ['curve_charts', 'diagnostic_charts', 'read_scalars']
 
 _ALIGNMENT = re.compile(r'align|mmd|sinkhorn|cka|round_trip', re.IGNORECASE)
 _VALIDATION = ('map/mAP', 'track/AMOTA')
+_DIAGNOSTIC = 'align/'
+_FAMILIES = {
+    'distance to the centre': 'distance',
+    'MMD² of z': 'mmd_(.+)',
+    'CKA of z': 'cka_(.+)',
+    'effective rank of h': 'rank_h_(.+)',
+    'effective rank of z': 'rank_z_(.+)',
+    'standard deviation of h': 'std_h_(.+)',
+    'standard deviation of z': 'std_z_(.+)',
+    'largest share of the variance of h': 'top_h_(.+)',
+    'largest share of the variance of z': 'top_z_(.+)',
+    'cosine between gradients': 'cos_(.+)',
+    'length of the gradient': 'gradient_(.+)',
+    'sides of Lemma 1': 'lemma_(.+)',
+    "Lipschitz constant of the flow's inverse": 'lipschitz_(.+)',
+    'round trip error': 'round_trip_(.+)',
+}
+"""Chart to the diagnostics on it, a line for each task or pair of tasks."""
+_DASHES = ('', '7 4', '2 3', '9 3 2 3', '9 3 2 3 2 3', '14 5')
 
 
 def read_scalars(work_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -96,6 +116,58 @@ def curve_charts(
             title = f'{name.split("/")[1]} on the validation set'
             charts.append(line_chart(title, series, 'epoch or iteration', from_zero=True))
     return charts
+
+
+def diagnostic_charts(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]], colors: Mapping[str, str]
+) -> list[str]:
+    """Charts of what ``NexusDiagnosticsHook`` wrote, in records of their own, named ``align/...``.
+
+    Args:
+        runs: Method to its records (:func:`read_scalars`).
+        colors: Method to CSS colour.
+
+    Returns:
+        HTML, one ``<svg>`` per quantity; where it has several lines a method, with a key of their dashes.
+    """
+    names = {name for records in runs.values() for record in records for name in record}
+    families: dict[str, dict[str, str]] = {title: {} for title in _FAMILIES}
+    for name in sorted(name for name in names if name.startswith(_DIAGNOSTIC)):
+        title, member = _family(name.removeprefix(_DIAGNOSTIC))
+        families.setdefault(title, {})[member] = name
+    charts = []
+    for title, members in families.items():
+        dashes = {member: _DASHES[i % len(_DASHES)] for i, member in enumerate(members)}
+        series = []
+        for method, records in runs.items():
+            for member, name in members.items():
+                x, y = _column(records, [name])
+                line = Series(colors[method], x, y, dashes[member])
+                series += [line] if np.isfinite(y).any() else []
+        if series:
+            charts.append(line_chart(title, series, log_scale=_wide(series)) + _key(dashes))
+    return charts
+
+
+def _family(name: str) -> tuple[str, str]:
+    """Chart of a diagnostic and its member there; one that is not known has a chart of its own."""
+    for title, pattern in _FAMILIES.items():
+        match = re.fullmatch(pattern, name)
+        if match is not None:
+            return title, ' '.join(match.groups()).replace('_', ' ')
+    return name, ''
+
+
+def _key(dashes: Mapping[str, str]) -> str:
+    """Which dashes are which member; a single one needs none."""
+    if len(dashes) < 2:
+        return ''
+    strokes = ''.join(
+        '<span><svg viewBox="0 0 30 6" class="stroke"><path d="M0 3H30" stroke="currentColor"'
+        f' stroke-width="2" stroke-dasharray="{dash}"/></svg>{html.escape(member)}</span> '
+        for member, dash in dashes.items()
+    )
+    return f'<figcaption class="legend">{strokes}</figcaption>'
 
 
 def _wide(series: Sequence[Series]) -> bool:

@@ -45,6 +45,8 @@ figure { margin: 0; }
 figcaption { font-size: 13px; color: var(--soft); margin: 0 0 4px; }
 img { display: block; width: 100%; height: auto; border-radius: 6px; }
 svg { display: block; width: 100%; height: auto; }
+svg.stroke { display: inline-block; width: 30px; height: 6px; margin-right: 6px; }
+summary { cursor: pointer; font-weight: 600; margin: 16px 0 12px; }
 svg .title { font: 600 13px system-ui, sans-serif; fill: var(--ink); }
 svg .tick { font: 11px system-ui, sans-serif; fill: var(--soft); }
 svg .end { text-anchor: end; } svg .mid { text-anchor: middle; }

@@ -11,7 +11,7 @@ from typing import Any
 
 from nexusflow.evaluation.functional.files import write_text
 
-from .curves import curve_charts, read_scalars
+from .curves import curve_charts, diagnostic_charts, read_scalars
 from .gallery import Gallery
 from .page import cell, inline_image, page, section, table
 
@@ -207,8 +207,18 @@ def training_curves(
     charts = curve_charts(runs, colors)
     if not charts:
         return section(title, '<p class="soft">No training was logged.</p>')
+    parts = [legend(methods, colors), _grid(charts)]
+    diagnostics = diagnostic_charts(runs, colors)
+    if diagnostics:
+        head = '<summary>Diagnostics of the alignment</summary>'
+        parts.append(f'<details>{head}{_grid(diagnostics)}</details>')
+    return section(title, *parts)
+
+
+def _grid(charts: Sequence[str]) -> str:
+    """Charts on cards, as many in a row as fit."""
     figures = ''.join(f'<figure class="card">{chart}</figure>' for chart in charts)
-    return section(title, legend(methods, colors), f'<div class="grid">{figures}</div>')
+    return f'<div class="grid">{figures}</div>'
 
 
 def pictures(gallery: Gallery, per_city: int) -> str:

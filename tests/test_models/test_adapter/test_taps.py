@@ -51,7 +51,9 @@ def test_reading_what_does_not_fit():
 
 
 def test_regions_of_all_calls_are_refused():
-    with pytest.raises(ValueError, match="tap 'head': regions can be grouped .* 'call' as an index"):
+    with pytest.raises(
+        ValueError, match="tap 'head': regions can be grouped .* 'call' as an index"
+    ):
         Tap('head', rois='extractor', call='all')
 
 

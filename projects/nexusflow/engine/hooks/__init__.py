@@ -4,6 +4,7 @@
 from .checkpoint_hook import AtomicLocalBackend, NexusCheckpointHook
 from .clip_length_hook import NexusClipLengthHook
 from .diagnostics_hook import NexusDiagnosticsHook
+from .map_range_hook import NexusMapRangeHook
 from .run_record_hook import NexusRunRecordHook
 from .seed_hook import NexusSeedHook
 from .two_stage_hook import NexusTwoStageHook
@@ -13,6 +14,7 @@ __all__ = [
     'NexusCheckpointHook',
     'NexusClipLengthHook',
     'NexusDiagnosticsHook',
+    'NexusMapRangeHook',
     'NexusRunRecordHook',
     'NexusSeedHook',
     'NexusTwoStageHook',

@@ -20,7 +20,10 @@ from ...flows.diagnostics import Passes, alignment_scalars, cosine, lemma1_scala
 from ...flows.nexus import NexusFlow, Surrogate
 from ..task_gradients import task_gradients
 
-ADVICE = "try guard=dict(weight=1.0, on='z') of the regulariser or more, a smaller learning rate of it, or a smaller weight"
+ADVICE = (
+    "try guard=dict(weight=1.0, on='z') of the regulariser or more, a smaller learning rate of it, "
+    'or a smaller weight'
+)
 
 
 @HOOKS.register_module()

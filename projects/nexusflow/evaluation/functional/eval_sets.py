@@ -6,6 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nexusflow.datasets.nuscenes_tables import check_version
+
 from .files import read_json
 
 __all__ = ['DEVKIT', 'check_eval_set', 'parts_of_eval_set', 'scenes_of_eval_set']
@@ -21,23 +23,36 @@ _VERSION_OF = {
     'mini_val': 'mini',
 }
 """Predefined splits and how the name of their version ends; a custom split cannot take their names."""
+_TABLES = (
+    'scene',
+    'sample',
+    'sample_data',
+    'sample_annotation',
+    'ego_pose',
+    'calibrated_sensor',
+    'sensor',
+    'instance',
+    'category',
+)
+"""What the fast evaluation of tracks reads, see ``tracking_truth.py``."""
 
 
 def check_eval_set(data_root: str | Path, version: str, eval_set: str) -> None:
-    """Check cheaply, at the start of a run, that an eval set exists.
+    """Check cheaply, at the start of a run, that an eval set and the tables to judge it by exist.
 
     Raises:
-        ValueError: It is neither in ``<data_root>/<version>/splits.json`` nor predefined for this
-            version.
+        FileNotFoundError: The version, or a table of it, is missing.
+        ValueError: The eval set is neither in ``<data_root>/<version>/splits.json`` nor predefined for
+            this version.
     """
-    suffix = _VERSION_OF.get(eval_set)
-    if suffix is None:
-        _custom_scenes(data_root, version, eval_set)
-    elif not version.endswith(suffix):
-        raise ValueError(
-            f'eval set {eval_set!r} belongs to versions that end with {suffix!r}, not to'
-            f' {version!r}; name another version, or one of {sorted(_splits(data_root, version))}'
-        )
+    _check_name(data_root, version, eval_set)
+    check_version(Path(data_root), version)
+    for name in _TABLES:
+        path = Path(data_root) / version / f'{name}.json'
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'table {path} is missing, eval set {eval_set!r} is judged by it: unpack the metadata archive again'
+            )
 
 
 def scenes_of_eval_set(data_root: str | Path, version: str, eval_set: str) -> list[str]:
@@ -47,7 +62,7 @@ def scenes_of_eval_set(data_root: str | Path, version: str, eval_set: str) -> li
         ImportError: The split is predefined, and the devkit, which knows its scenes, is missing.
         ValueError: There is no such eval set.
     """
-    check_eval_set(data_root, version, eval_set)
+    _check_name(data_root, version, eval_set)
     if eval_set not in _VERSION_OF:
         return _custom_scenes(data_root, version, eval_set)
     try:
@@ -70,6 +85,18 @@ def parts_of_eval_set(data_root: str | Path, version: str, eval_set: str) -> dic
     splits = _splits(data_root, version)
     parts = [name for name, scenes in splits.items() if scenes and set(scenes) < whole]
     return {name.removeprefix(f'{eval_set}_'): name for name in sorted(parts)}
+
+
+def _check_name(data_root: str | Path, version: str, eval_set: str) -> None:
+    """Refuse an eval set that is neither custom nor predefined for the version."""
+    suffix = _VERSION_OF.get(eval_set)
+    if suffix is None:
+        _custom_scenes(data_root, version, eval_set)
+    elif not version.endswith(suffix):
+        raise ValueError(
+            f'eval set {eval_set!r} belongs to versions that end with {suffix!r}, not to'
+            f' {version!r}; name another version, or one of {sorted(_splits(data_root, version))}'
+        )
 
 
 def _splits(data_root: str | Path, version: str) -> dict[str, Any]:

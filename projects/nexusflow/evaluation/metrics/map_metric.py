@@ -11,6 +11,7 @@ from mmdet3d.registry import METRICS
 
 from nexusflow.datasets.info_file import load_info
 from nexusflow.datasets.subsets import select_samples
+from nexusflow.geometry.vector_map import MAP_CLASSES
 
 from ..functional.chamfer_ap import MapLines
 from ..functional.map_evaluation import MapProtocol, evaluate_map
@@ -33,7 +34,7 @@ class NexusMapMetric(TokenMetric):
     Args:
         ann_file: Info file with the true maps, absolute or relative to ``data_root``.
         data_root: Folder of the data set.
-        map_classes: Classes that the labels mean; those of the info file by default.
+        map_classes: Classes that the labels mean, as in ``NexusClipDataset``.
         subset: Judge only these samples of the info file; as in ``NexusClipDataset``.
         mode: ``'maptr'`` or ``'streammapnet'``; see ``functional/chamfer_ap.py``.
         raster_iou: Also measure UniAD's IoU of drawn lines; see ``functional/raster_iou.py``.
@@ -45,7 +46,7 @@ class NexusMapMetric(TokenMetric):
         collect_device: ``'cpu'`` or ``'gpu'``: how processes exchange results.
 
     Raises:
-        ValueError: Unknown mode or class.
+        ValueError: Unknown mode or class; or, when ``dataset_meta`` is set, the data set has other ``map_classes``.
     """
 
     default_prefix = 'map'
@@ -54,7 +55,7 @@ class NexusMapMetric(TokenMetric):
         self,
         ann_file: str,
         data_root: str = '',
-        map_classes: Sequence[str] | None = None,
+        map_classes: Sequence[str] = MAP_CLASSES,
         subset: str | None = None,
         mode: str = 'maptr',
         raster_iou: bool = False,
@@ -73,12 +74,27 @@ class NexusMapMetric(TokenMetric):
         info = load_info(self.ann_file)
         samples = select_samples(info['data_list'], subset, self.ann_file)
         known = list(info['metainfo']['map_classes'])
-        self.map_classes = list(map_classes or known)
+        self.map_classes = list(map_classes)
         unknown = sorted(set(self.map_classes) - set(known))
         if unknown:
             raise ValueError(f'{self.ann_file}: no map class {unknown}; it has {known}')
         self._truth = ground_truth_lines(samples, self.map_classes, self.ann_file)
         self._locations = {s['token']: s['location'] for s in samples}
+
+    @property
+    def dataset_meta(self) -> Mapping[str, Any] | None:
+        """Meta of the data set that is predicted; it is set before the first prediction."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: Mapping[str, Any]) -> None:
+        predicted = list(meta.get('map_classes', self.map_classes))
+        if predicted != self.map_classes:
+            raise ValueError(
+                f'NexusMapMetric: the data set labels {predicted}, the metric judges'
+                f' {self.map_classes}; give both the same map_classes'
+            )
+        self._dataset_meta = meta
 
     def extract(self, sample: Mapping[str, Any]) -> MapLines:
         """The predicted lines of one sample."""
@@ -86,12 +102,6 @@ class NexusMapMetric(TokenMetric):
 
     def score(self, results: Mapping[str, MapLines]) -> dict[str, float]:
         """Scores of the data set and of each location."""
-        predicted = list((self.dataset_meta or {}).get('map_classes', self.map_classes))
-        if predicted != self.map_classes:
-            raise ValueError(
-                f'NexusMapMetric: the data set labels {predicted}, the metric judges'
-                f' {self.map_classes}; give the metric the same map_classes'
-            )
         if self.out_file is not None:
             write_map_results(self.out_file, results, self.map_classes)
         scores = evaluate_map(

@@ -1,6 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
-"""What every shipped configuration keeps, with what it inherits resolved."""
+"""What every shipped configuration keeps, with what it inherits resolved; and those that the documentation shows."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ CONFIGS = Path(__file__).parents[1] / 'configs'
 SHIPPED = sorted(
     path for name in ('adapter', 'nexusflow', 'nyuv2') for path in (CONFIGS / name).glob('*.py')
 )
+DOCS = CONFIGS.parent / 'docs'
 R50 = [path for path in SHIPPED if path.name.startswith('nexusflow_r50')]
 
 
@@ -79,3 +82,56 @@ def test_one_variable_chooses_the_version_of_nuscenes(path, version, split, monk
     for maps, tracks in (cfg.val_evaluator, cfg.test_evaluator):
         assert Path(maps.ann_file).name == infos[1]
         assert (tracks.version, tracks.eval_set) == (version or 'v1.0-trainval', f'{split}val')
+
+
+def blocks_of(name):
+    """The Python blocks of a page."""
+    text = (DOCS / name).read_text(encoding='utf-8')
+    return re.findall(r'^```python\n(.*?)^```', text, flags=re.DOTALL | re.MULTILINE)
+
+
+def resolved(block, folder):
+    """A configuration that a page shows, as if it lay among the shipped ones."""
+    path = folder / 'shown.py'
+    path.write_text(block.replace("'./", f"'{CONFIGS / 'nexusflow'}/"))
+    return Config.fromfile(path)
+
+
+def test_labels_by_city_as_the_documentation_shows(tmp_path):
+    (block,) = blocks_of('training.md')
+    supervision = resolved(block, tmp_path).train_dataloader.dataset.supervision
+    assert supervision == dict(type='ByLocation', map=['singapore-*'], track=['boston-*'])
+
+
+def test_cities_as_splits_as_the_documentation_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'data' / 'nuscenes' / 'v1.0-trainval'
+    folder.mkdir(parents=True)
+    cities = ('boston-seaport', 'singapore-onenorth', 'singapore-queenstown')
+    tables = dict(
+        log=[dict(token=f'log {city}', location=city) for city in cities],
+        scene=[dict(name=f'scene {city}', log_token=f'log {city}') for city in cities],
+    )
+    for name, rows in tables.items():
+        (folder / f'{name}.json').write_text(json.dumps(rows))
+    script, far, _ = blocks_of('own_data.md')
+    exec(compile(script, 'docs/own_data.md', 'exec'), {})
+    assert json.loads((folder / 'splits.json').read_text()) == dict(
+        far_train=['scene boston-seaport', 'scene singapore-onenorth'],
+        far_val=['scene singapore-queenstown'],
+    )
+    cfg = resolved(far, tmp_path)
+    assert cfg.train_dataloader.dataset.ann_file == 'nexusflow_infos_far_train.pkl'
+    assert [metric.type for metric in cfg.test_evaluator] == ['NexusMapMetric', 'NexusTrackMetric']
+    assert (
+        cfg.test_evaluator[1].eval_set == 'far_val'
+        and 'city_eval_sets' not in cfg.test_evaluator[1]
+    )
+
+
+def test_own_data_as_the_documentation_shows(tmp_path):
+    cfg = resolved(blocks_of('own_data.md')[-1], tmp_path)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.data_root == 'data/mine' and loader.dataset.type == 'NexusClipDataset'
+    assert cfg.train_dataloader.dataset.supervision.track == ['south-*']
+    assert [metric.type for metric in cfg.val_evaluator] == ['NexusMapMetric']

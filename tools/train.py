@@ -85,9 +85,10 @@ def main() -> None:
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
     if args.resume is not None:
-        cfg.resume = True
         path = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
-        cfg.load_from = None if path is None else require_checkpoint(path)
+        # nothing to resume yet: weights that the config starts from are still those to start from
+        if path is not None:
+            cfg.resume, cfg.load_from = True, require_checkpoint(path)
     build_runner(cfg).train()
 
 

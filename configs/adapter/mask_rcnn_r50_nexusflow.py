@@ -1,6 +1,6 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 # mmdet's Mask R-CNN on COCO; one half of the images shows only its boxes, the other half also its masks.
-# mmdet's own tools train it; a checkpoint is one of the base configuration, too.
+# tools/train.py or mmdet's own tools train it; a checkpoint is one of the base configuration, too.
 _base_ = ['./mask_rcnn_r50_base.py']
 # the engine lets torch >= 2.6 read the checkpoints
 custom_imports = dict(

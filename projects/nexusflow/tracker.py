@@ -1,7 +1,7 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Tracking and mapping in a robot's loop: images in, objects and map lines out, no runner and no data set.
 
-tracker = Tracker.from_config('configs/nexusflow/nexusflow_tiny.py', 'epoch_24.pth', 'cuda:0')
+tracker = Tracker.from_config('configs/nexusflow/nexusflow_tiny.py', 'iter_300.pth', 'cuda:0')
 for images, ego_pose, time_s in robot:
     result = tracker.step(images, cameras, ego_pose, time_s)
 """

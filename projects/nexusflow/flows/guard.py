@@ -38,8 +38,7 @@ class CollapseGuard(nn.Module):
 
     Args:
         weight: Factor of the guard in the total loss.
-        on: 'h' guards the aggregators' results h', 'z' the flows'. On 'h' alone the flows remain free to shrink what
-            they are given.
+        on: 'z' guards the flows' results, 'h' the aggregators' h': the flows then remain free to shrink them.
         std: The spread that is asked for. A normalised vector's entries have at most 1 on average.
         variance: Share of the variance term.
         covariance: Share of the covariance term; VICReg's is 1/25 of the variance's.
@@ -51,7 +50,7 @@ class CollapseGuard(nn.Module):
     def __init__(
         self,
         weight: float = 0.1,
-        on: str = 'h',
+        on: str = 'z',
         std: float = 0.5,
         variance: float = 1.0,
         covariance: float = 0.04,

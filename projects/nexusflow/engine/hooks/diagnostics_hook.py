@@ -21,8 +21,8 @@ from ...flows.nexus import NexusFlow, Surrogate
 from ..task_gradients import task_gradients
 
 ADVICE = (
-    "try guard=dict(weight=1.0, on='z') of the regulariser or more, a smaller learning rate of it, "
-    'or a smaller weight'
+    'try guard=dict(weight=1.0) of the regulariser or more, a smaller learning rate of it, or a '
+    'smaller weight'
 )
 
 

@@ -2,7 +2,8 @@
 # Needs Python 3.11, a C++ compiler and PyPI; the first call sets everything up in .venv.
 #
 #   make demo     make a two-city data set, train three models on it, judge them, write the report
-#   make test     lint, types, docstrings, tests
+#   make test     lint, types, docstrings, tests, on the CPU
+#   make test-gpu the few tests that need a CUDA device
 #   make setup    only the set-up
 #
 # CUDA: make setup TORCH_SPEC="torch==2.13.0 --extra-index-url <your CUDA wheel index>"
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c requiremen
 # mmcv's CPU operators only, also where there is a GPU: mmdet3d imports them, our model needs none.
 MMCV := CUDA_VISIBLE_DEVICES= MMCV_WITH_OPS=1 FORCE_CUDA=0 $(PIP) --no-build-isolation mmcv==2.1.0
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test test-gpu lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -26,6 +27,9 @@ demo: $(VENV)/ready
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-gpu: $(VENV)/ready
+	NEXUSFLOW_TEST_GPU=1 $(BIN)/python -m pytest -m gpu
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check

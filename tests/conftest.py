@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# before torch is imported: a Runner moves its model to a GPU it sees, and forks do not survive CUDA
+if 'NEXUSFLOW_TEST_GPU' not in os.environ:
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
 SHARED_AV2 = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'av2_log'
 
 

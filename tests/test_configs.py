@@ -6,13 +6,20 @@ import re
 from pathlib import Path
 
 import pytest
+from mmdet3d.registry import MODELS
 from mmengine.config import Config
+
+import nexusflow.models  # noqa: F401  (registers the classes)
+from nexusflow.engine.comparison import markdown
+from nexusflow.evaluation.functional.files import read_json
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 SHIPPED = sorted(
     path for name in ('adapter', 'nexusflow', 'nyuv2') for path in (CONFIGS / name).glob('*.py')
 )
-DOCS = CONFIGS.parent / 'docs'
+ROOT = CONFIGS.parent
+DOCS = ROOT / 'docs'
+RESULTS = sorted((DOCS / 'results').glob('*.json'))
 R50 = [path for path in SHIPPED if path.name.startswith('nexusflow_r50')]
 
 
@@ -84,9 +91,9 @@ def test_one_variable_chooses_the_version_of_nuscenes(path, version, split, monk
         assert (tracks.version, tracks.eval_set) == (version or 'v1.0-trainval', f'{split}val')
 
 
-def blocks_of(name):
+def blocks_of(page):
     """The Python blocks of a page."""
-    text = (DOCS / name).read_text(encoding='utf-8')
+    text = page.read_text(encoding='utf-8')
     return re.findall(r'^```python\n(.*?)^```', text, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -97,8 +104,46 @@ def resolved(block, folder):
     return Config.fromfile(path)
 
 
+def readme_block(mark):
+    """The one Python block of the README that has the mark."""
+    (block,) = [block for block in blocks_of(ROOT / 'README.md') if mark in block]
+    return block
+
+
+def test_cities_swapped_as_the_readme_shows(tmp_path):
+    supervision = resolved(readme_block('_base_ ='), tmp_path).train_dataloader.dataset.supervision
+    assert supervision == dict(type='ByLocation', map=['singapore-*'], track=['boston-*'])
+
+
+def test_the_method_as_the_readme_shows():
+    block, names = readme_block("type='NexusFlowRegulariser'"), {}
+    exec(compile(block, 'README.md', 'exec'), names)
+    model = MODELS.build(names['model']['regulariser'], default_args=dict(channels=16))
+    assert set(model.taps) == {'map', 'track'}
+
+
+def test_plain_pytorch_as_the_readme_shows():
+    names = {}
+    exec(compile(readme_block('import build_nexus_flow'), 'README.md', 'exec'), names)
+    assert all(names['losses'][name].isfinite() for name in ('loss_align', 'loss_guard'))
+
+
+@pytest.mark.parametrize('path', RESULTS, ids=lambda path: path.stem)
+def test_the_table_of_the_readme_is_that_of_the_figures(path):
+    command = f'python tools/compare.py configs/comparisons/{path.stem}.py'
+    mark = f'compare:{path.stem} -->'
+    _, between, _ = (ROOT / 'README.md').read_text(encoding='utf-8').split(mark)
+    shown = between.removesuffix('<!-- /').strip()
+    assert shown == markdown(read_json(path), command).strip()
+
+
+def test_every_table_of_the_readme_has_its_figures():
+    names = re.findall('<!-- compare:(.*?) -->', (ROOT / 'README.md').read_text(encoding='utf-8'))
+    assert sorted(names) == [path.stem for path in RESULTS]
+
+
 def test_labels_by_city_as_the_documentation_shows(tmp_path):
-    (block,) = blocks_of('training.md')
+    (block,) = blocks_of(DOCS / 'training.md')
     supervision = resolved(block, tmp_path).train_dataloader.dataset.supervision
     assert supervision == dict(type='ByLocation', map=['singapore-*'], track=['boston-*'])
 
@@ -114,7 +159,7 @@ def test_cities_as_splits_as_the_documentation_shows(tmp_path, monkeypatch):
     )
     for name, rows in tables.items():
         (folder / f'{name}.json').write_text(json.dumps(rows))
-    script, far, _ = blocks_of('own_data.md')
+    script, far, _ = blocks_of(DOCS / 'own_data.md')
     exec(compile(script, 'docs/own_data.md', 'exec'), {})
     assert json.loads((folder / 'splits.json').read_text()) == dict(
         far_train=['scene boston-seaport', 'scene singapore-onenorth'],
@@ -130,7 +175,7 @@ def test_cities_as_splits_as_the_documentation_shows(tmp_path, monkeypatch):
 
 
 def test_own_data_as_the_documentation_shows(tmp_path):
-    cfg = resolved(blocks_of('own_data.md')[-1], tmp_path)
+    cfg = resolved(blocks_of(DOCS / 'own_data.md')[-1], tmp_path)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.data_root == 'data/mine' and loader.dataset.type == 'NexusClipDataset'
     assert cfg.train_dataloader.dataset.supervision.track == ['south-*']

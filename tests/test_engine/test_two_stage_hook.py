@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
+from gloo_group import gloo_group
 
 from nexusflow.engine.hooks.two_stage_hook import NexusTwoStageHook, Pause
 
@@ -158,14 +158,12 @@ def test_stages_may_be_counted_in_epochs():
 
 
 def _enter(rank, folder, two_tasks):
-    torch.set_num_threads(1)
     os.environ.update(LOCAL_RANK=str(rank), RANK=str(rank), WORLD_SIZE='2')
-    dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
     diagnostics = dict(type='NexusDiagnosticsHook', interval=2, grad_interval=4, shared=('hidden',))
     hooks = hook(freeze=('encoder',)) | dict(diagnostics=diagnostics)
-    state, runner = two_tasks.train(folder / 'run', hooks, max_iters=9)
-    torch.save(dict(state=state, begin=type(runner.model).__name__), folder / f'{rank}.pth')
-    dist.destroy_process_group()
+    with gloo_group(rank, folder):
+        state, runner = two_tasks.train(folder / 'run', hooks, max_iters=9)
+        torch.save(dict(state=state, begin=type(runner.model).__name__), folder / f'{rank}.pth')
 
 
 def test_two_processes_pass_from_stage_to_stage(two_tasks, runs, tmp_path):

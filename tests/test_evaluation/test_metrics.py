@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gloo_group import gloo_group
 from mmdet3d.registry import METRICS
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmengine.evaluator import Evaluator
@@ -149,26 +150,24 @@ def test_map_metric_refuses_a_data_set_of_other_classes_before_any_prediction(in
         evaluator.dataset_meta = {'map_classes': ('boundary',)}
 
 
-def rank_main(rank, init_file, info_file, queue):
+def rank_main(rank, folder, info_file, queue):
     """One of two processes: a whole scene each, rank 0 with a padded duplicate."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{init_file}', rank=rank, world_size=2
-    )
-    metric = NexusMapMetric(info_file)
-    mine = [('a', 0), ('b', 1), ('c', 2), ('c', 2)] if rank == 0 else [('d', 5)]
-    metric.process(None, [map_sample(token, x).to_dict() for token, x in mine])
-    scores = metric.evaluate(4)
-    queue.put((rank, scores['map/mAP'], scores['map/boston-seaport/mAP']))
-    torch.distributed.destroy_process_group()
+    with gloo_group(rank, folder):
+        metric = NexusMapMetric(info_file)
+        mine = [('a', 0), ('b', 1), ('c', 2), ('c', 2)] if rank == 0 else [('d', 5)]
+        metric.process(None, [map_sample(token, x).to_dict() for token, x in mine])
+        scores = metric.evaluate(4)
+        queue.put((rank, scores['map/mAP'], scores['map/boston-seaport/mAP']))
 
 
 def test_two_processes_with_unequal_shares(info_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     context = multiprocessing.get_context('fork')
     queue = context.Queue()
-    arguments = (str(tmp_path / 'rendezvous'), str(info_file), queue)
-    processes = [context.Process(target=rank_main, args=(rank, *arguments)) for rank in (0, 1)]
+    arguments = (tmp_path, str(info_file), queue)
+    processes = [
+        context.Process(target=rank_main, args=(rank, *arguments), daemon=True) for rank in (0, 1)
+    ]
     for process in processes:
         process.start()
     results = sorted(queue.get(timeout=60) for _ in processes)

@@ -3,8 +3,8 @@
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
+from gloo_group import gloo_group
 
 from nexusflow.flows.gather import gather_rows
 from nexusflow.flows.guard import CollapseGuard
@@ -31,15 +31,13 @@ def loss_and_gradient(loss, z):
 
 
 def _enter(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
-    share = Z[:, SHARES[rank]]
-    results = {name: loss_and_gradient(LOSSES[name], share) for name in BATCH}
-    results['rows'] = gather_rows(share.transpose(0, 1))
-    even = Z[:, [0, 1]] if rank == 0 else Z[:, [2, 3]]
-    results['even'] = {name: loss_and_gradient(LOSSES[name], even) for name in LOSSES}
-    torch.save(results, folder / f'{rank}.pth')
-    dist.destroy_process_group()
+    with gloo_group(rank, folder):
+        share = Z[:, SHARES[rank]]
+        results = {name: loss_and_gradient(LOSSES[name], share) for name in BATCH}
+        results['rows'] = gather_rows(share.transpose(0, 1))
+        even = Z[:, [0, 1]] if rank == 0 else Z[:, [2, 3]]
+        results['even'] = {name: loss_and_gradient(LOSSES[name], even) for name in LOSSES}
+        torch.save(results, folder / f'{rank}.pth')
 
 
 @pytest.fixture(scope='module')

@@ -46,7 +46,7 @@ def in_ball(count: int, center: torch.Tensor, radius: float) -> torch.Tensor:
 @pytest.mark.parametrize(('radius', 'gain'), [(0.0, 2.0), (1e-3, 2.0), (0.5, 1.0), (8.0, 1.0)])
 def test_measured_is_at_most_certified(dim, kind, radius, gain):
     torch.manual_seed(dim)
-    for seed in range(3):
+    for seed in range(3 if radius == 0.5 else 1):
         flow = random_flow(dim, kind, gain, seed)
         center = torch.randn(dim, dtype=torch.float64)
         z = in_ball(12, center, radius)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ SHRINK = {
     'track_head.num_queries': 10,
 }
 BASE_CHANNELS = 8
+# one query that is matched otherwise, as after any small change of the images, changes these in a jump
+OF_MATCHED_QUERIES = re.compile(r'_d\d+_')
 LSS = dict(
     type='NexusLSSLift',
     in_channels=CHANNELS,
@@ -118,6 +121,33 @@ def bev_grid():
 @pytest.fixture
 def map_grid():
     return BEVGrid(**MAP_GRID)
+
+
+@pytest.fixture(scope='session')
+def assert_learns_in_bfloat16():
+    """Function (model, data): asserts that autocast leaves the losses what they are, and gradients finite."""
+
+    def losses_of(model, data, mixed):
+        torch.manual_seed(1)
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=mixed):
+            losses = model(**data, mode='loss')
+        return {name: value for name, value in losses.items() if 'loss' in name}
+
+    def check(model, data):
+        expected = losses_of(model, data, mixed=False)
+        losses = losses_of(model, data, mixed=True)
+        assert {value.dtype for value in losses.values()} == {torch.float32}
+        for name, value in losses.items():
+            if not OF_MATCHED_QUERIES.search(name):
+                assert value.item() == pytest.approx(expected[name].item(), rel=0.1), name
+        total = sum(losses.values())
+        assert total.item() == pytest.approx(sum(expected.values()).item(), rel=0.1)
+        total.backward()
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        assert len(gradients) > 10
+        assert [name for name, grad in gradients.items() if not grad.isfinite().all()] == []
+
+    return check
 
 
 class _Recorder(TorchDispatchMode):

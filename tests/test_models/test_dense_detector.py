@@ -268,3 +268,10 @@ def test_a_head_that_does_not_say_its_kind_is_refused():
     heads = dict(edge=dict(type='mmdet.FPN', in_channels=[8], out_channels=8, num_outs=1))
     with pytest.raises(ValueError, match="task 'edge': its head FPN has no kind"):
         MODELS.build(dict(type='NexusDenseDetector', trunk=SEGNET, heads=heads))
+
+
+@pytest.mark.parametrize('trunk', [SEGNET, RESNET], ids=['segnet', 'resnet'])
+def test_learns_in_mixed_precision(assert_learns_in_bfloat16, trunk):
+    aligned = {task: dict(type='bev', tap='feature') for task in DENSE_TASKS}
+    model = build(trunk, dict(type='NexusFlowRegulariser', dim=8, tasks=aligned))
+    assert_learns_in_bfloat16(model, batch(model, ONE_LABEL))

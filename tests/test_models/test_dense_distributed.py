@@ -4,6 +4,7 @@
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from gloo_group import gloo_group
 from mmdet3d.registry import MODELS
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,10 +33,8 @@ def gradients(rows):
 
 
 def _enter(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
-    torch.save(gradients(slice(2 * rank, 2 * rank + 2)), folder / f'{rank}.pth')
-    dist.destroy_process_group()
+    with gloo_group(rank, folder):
+        torch.save(gradients(slice(2 * rank, 2 * rank + 2)), folder / f'{rank}.pth')
 
 
 def test_two_processes_learn_what_one_does(tmp_path):

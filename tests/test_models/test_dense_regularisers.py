@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from gloo_group import gloo_group
 from mmdet3d.registry import MODELS
 from mmengine.config import Config
 from torch import nn
@@ -202,10 +203,8 @@ def _train(method, rows):
 
 
 def _enter(rank, folder, method):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
-    torch.save(_train(method, [rank]), folder / f'{rank}.pth')
-    dist.destroy_process_group()
+    with gloo_group(rank, folder):
+        torch.save(_train(method, [rank]), folder / f'{rank}.pth')
 
 
 @pytest.mark.parametrize('method', [MTPSL, JTR])

@@ -71,6 +71,14 @@ def test_trains_and_predicts(small_model, clips, base, lift, regulariser):
         assert len(pred.track_ids) == len(pred.labels_3d) == len(pred.scores_3d)
 
 
+@pytest.mark.parametrize(('base', 'lift', 'regulariser'), VARIANTS)
+def test_learns_in_mixed_precision(
+    small_model, clips, assert_learns_in_bfloat16, base, lift, regulariser
+):
+    model = small_model(base, lift, regulariser)
+    assert_learns_in_bfloat16(model, clips(2, 2, (32, 64), PARTIAL))
+
+
 def test_tensor_mode_gives_the_bev_and_other_modes_are_refused(small_model, clips):
     model, data = small_model(), clips(1, 2, (32, 64))
     assert model(**data).shape == (1, 2, 24, 16, 16)

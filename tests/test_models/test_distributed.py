@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from gloo_group import gloo_group
 from mmdet3d.registry import MODELS
 from torch.nn.parallel import DistributedDataParallel
 
@@ -17,19 +18,15 @@ SIZE = (32, 64)
 SCENE_LENGTHS = (2, 4, 3)
 
 
-def _enter(rank, world_size, folder, work):
+def _enter(rank, folder, work):
     """A process of a group: do the work, leave the result in a file."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=world_size
-    )
-    torch.save(work(), folder / f'{rank}.pth')
-    dist.destroy_process_group()
+    with gloo_group(rank, folder):
+        torch.save(work(), folder / f'{rank}.pth')
 
 
 def on_two_processes(folder, work):
     """What ``work()`` gives in each of two processes that share a gloo group."""
-    mp.start_processes(_enter, (2, folder, work), nprocs=2, start_method='fork')
+    mp.start_processes(_enter, (folder, work), nprocs=2, start_method='fork')
     return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in range(2)]
 
 

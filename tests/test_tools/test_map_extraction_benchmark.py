@@ -34,8 +34,6 @@ def test_figures(part):
     figures = part.measure(argparse.Namespace(seed=0, quick=True))
     assert figures.keys() == part.FIGURES.keys()
     assert all(np.isfinite(value) and value > 0 for value in figures.values())
-    dense, sparse = (figures[f'extraction, {kind} patches, ratio'] for kind in ('dense', 'sparse'))
-    assert dense > 20 and sparse > 20, 'far below the goal, for busy machines'
 
 
 def test_a_difference_is_not_overlooked(part):

@@ -31,15 +31,32 @@ SHRINK = {
     'model.track_head.grid': FAR,
     'model.track_head.num_queries': 10,
 }
+DENSE_SHRINK = {
+    'image_hw': (32, 64),
+    'model.trunk.backbone.base_channels': 4,
+    'model.trunk.neck': dict(in_channels=[4, 8, 16, 32], out_channels=8),
+    'model.regulariser.dim': 8,
+    'model.regulariser.flow.num_layers': 2,
+}
 SHRINK_REGULARISER = {'model.regulariser.dim': 16, 'model.regulariser.flow.num_layers': 2}
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope='module')
 def analyze():
-    spec = importlib.util.spec_from_file_location('analyze', ROOT / 'tools' / 'analyze.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / 'tools' / 'analyze.py')
+
+
+@pytest.fixture
+def dense_data(tmp_path):
+    folder = load(ROOT / 'tests' / 'test_models' / 'dense_folder.py')
+    return folder.write_folder(tmp_path / 'rooms', dict(val=5))
 
 
 def untrained(folder, name, changes):
@@ -87,3 +104,17 @@ def test_method_without_surrogates_has_pooled_features(analyze, drawn_data, tmp_
     assert list(found['spaces']) == ['pooled'] and list(found['tsne']) == ['pooled']
     rank = found['spaces']['pooled']['effective_rank']
     assert all(1 <= rank[task] <= 3.001 for task in ('map', 'track'))  # of four samples
+
+
+def test_three_dense_tasks_have_a_figure_for_each_pair(analyze, dense_data, tmp_path):
+    changes = DENSE_SHRINK | {'val_dataloader.dataset.data_root': str(dense_data)}
+    paths = untrained(tmp_path, 'nyuv2/nyuv2_tiny_nexusflow.py', changes)
+    analyze.main([*paths, '--out', str(tmp_path), '--samples', '5'])
+    found = json.loads((tmp_path / 'analysis.json').read_text())
+    assert found['samples'] == 5 and found['places'] == [''] * 5
+    assert set(found['spaces']) == {'pooled', 'embedding', 'z'}
+    pairs = {'segmentation-depth', 'segmentation-normal', 'depth-normal'}
+    assert all(set(space['mmd2']) == pairs for space in found['spaces'].values())
+    assert all(0 <= share <= 1 for share in found['spaces']['pooled']['cka'].values())
+    with np.load(tmp_path / 'features.npz') as features:
+        assert features['z/normal'].shape == (5, 8) and np.isfinite(features['z/normal']).all()

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from gloo_group import gloo_group
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from torch import nn
@@ -179,11 +180,8 @@ def _train(which, labels):
 
 
 def _share(rank, folder, labels):
-    torch.set_num_threads(1)
-    meet = f'file://{folder}/meet'
-    dist.init_process_group('gloo', init_method=meet, rank=rank, world_size=2)
-    torch.save(_train([2 * rank, 2 * rank + 1], labels), folder / f'{rank}.pth')
-    dist.destroy_process_group()
+    with gloo_group(rank, folder):
+        torch.save(_train([2 * rank, 2 * rank + 1], labels), folder / f'{rank}.pth')
 
 
 @pytest.mark.parametrize(

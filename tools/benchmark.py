@@ -28,6 +28,7 @@ PARTS = {
     'loading': ('loading',),
     'map': ('map_extraction', 'map_evaluation', 'map_head'),
     'track': ('track',),
+    'stream': ('streaming',),
     'flows': ('flows',),
     'alignment': ('alignment',),
 }

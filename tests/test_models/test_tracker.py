@@ -156,8 +156,11 @@ def live_tensors():
     return len(sizes), sum(sizes)
 
 
-def test_the_thousandth_frame_costs_what_the_fiftieth_did(tracker, drive, operations):
-    """Every query gives birth, and tracks end only at their bound: the worst case of a crowd that never ends."""
+def test_the_three_hundredth_frame_costs_what_the_fiftieth_did(tracker, drive, operations):
+    """Every query gives birth, and tracks end only at their bound: the worst case of a crowd that never ends.
+
+    ``tools/benchmark.py stream`` measures a thousand frames.
+    """
     _, steps = drive
     tracker.model.track_head.newborns.reach_m.fill_(0.0)
     tracker.model.lifecycle.max_tracks = 20
@@ -165,13 +168,13 @@ def test_the_thousandth_frame_costs_what_the_fiftieth_did(tracker, drive, operat
     images, cameras, pose, time_s = steps[0]
     images = {'CAM_FRONT': images['CAM_FRONT']}
     tensors, work = {}, {}
-    for i in range(1000):
+    for i in range(300):
         step = partial(tracker.step, images, cameras, pose, time_s + 0.5 * i)
-        if i in (49, 999):
+        if i in (49, 299):
             tensors[i], work[i] = live_tensors(), Counter(operations(step))
         else:
             result = step()
             assert len(result.ids) <= 20
-    assert tensors[49] == tensors[999]
-    assert work[49] == work[999]
+    assert tensors[49] == tensors[299]
+    assert work[49] == work[299]
     assert result.ids.max() > 200

@@ -323,7 +323,7 @@ def test_confidence_is_checked():
 
 
 def test_names_that_no_module_can_have_are_refused():
-    for name in ('type', 'keys', 'a.b', ''):
+    for name in ('type', 'keys', 'training', 'a.b', ''):
         with pytest.raises(ValueError, match=f"'surrogates': a module cannot be called '{name}'"):
             build_nexus_flow({'map': TASKS['map'], name: TASKS['scene']})
     with pytest.raises(ValueError, match="'weight' must not be negative"):

@@ -8,6 +8,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from .mmd import squared_distances
+
 __all__ = [
     'center_alignment',
     'center_distance',
@@ -93,9 +95,8 @@ def relative_distance(z: Tensor) -> Tensor:
         (0.0, 1.0)
     """
     rows = z.shape[1]
-    squared = torch.stack(
-        [(a[:, None] - b[None]).square().sum(dim=-1) for a, b in combinations(z.unbind(), 2)]
-    ).sum(dim=0)
+    pairs = [squared_distances(a, b) for a, b in combinations(z.unbind(), 2)]
+    squared = torch.stack(pairs).sum(dim=0)
     same = squared.diagonal().sum()
     different = (squared.sum() - same) / (rows - 1)
     return torch.where(different > 0, same / different, torch.ones_like(same))

@@ -28,7 +28,7 @@ def named_modules(modules: Mapping[str, nn.Module], field: str) -> nn.ModuleDict
         ValueError: If it cannot hold a module of such a name, as 'type', 'keys' or one with a dot.
     """
     for name in modules:
-        if '.' in name or not name or hasattr(nn.ModuleDict, name):
+        if '.' in name or not name or hasattr(nn.ModuleDict(), name):
             raise ValueError(f"'{field}': a module cannot be called {name!r}; choose another name")
     return nn.ModuleDict(modules)
 

@@ -72,6 +72,19 @@ def _column(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple
     return np.array(steps, dtype=np.float64), np.array([found[step] for step in steps])
 
 
+def _lines(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    colors: Mapping[str, str],
+    names: Sequence[str],
+    dash: str = '',
+) -> list[Series]:
+    """A line of the sum of ``names`` for each method that logged it."""
+    lines = [
+        Series(colors[method], *_column(records, names), dash) for method, records in runs.items()
+    ]
+    return [line for line in lines if np.isfinite(line.y).any()]
+
+
 def _groups(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Chart title to the names of the training scalars that it sums."""
     names = {name for record in records if 'lr' in record or 'loss' in record for name in record}
@@ -99,19 +112,17 @@ def curve_charts(
         One ``<svg>`` per quantity that any method logged; validations only if there were several.
     """
     everything = [record for records in runs.values() for record in records]
+    trained = {
+        method: [record for record in records if 'lr' in record or 'loss' in record]
+        for method, records in runs.items()
+    }
     charts = []
     for title, names in _groups(everything).items():
-        series = []
-        for method, records in runs.items():
-            x, y = _column([r for r in records if 'lr' in r or 'loss' in r], names)
-            series += [Series(colors[method], x, y)] if np.isfinite(y).any() else []
+        series = _lines(trained, colors, names)
         if series:
             charts.append(line_chart(title, series, log_scale=_wide(series)))
     for name in _VALIDATION:
-        series = []
-        for method, records in runs.items():
-            x, y = _column(records, [name])
-            series += [Series(colors[method], x, y)] if np.isfinite(y).any() else []
+        series = _lines(runs, colors, [name])
         if any(len(line.x) > 1 for line in series):
             title = f'{name.split("/")[1]} on the validation set'
             charts.append(line_chart(title, series, 'epoch or iteration', from_zero=True))
@@ -138,12 +149,11 @@ def diagnostic_charts(
     charts = []
     for title, members in families.items():
         dashes = {member: _DASHES[i % len(_DASHES)] for i, member in enumerate(members)}
-        series = []
-        for method, records in runs.items():
-            for member, name in members.items():
-                x, y = _column(records, [name])
-                line = Series(colors[method], x, y, dashes[member])
-                series += [line] if np.isfinite(y).any() else []
+        series = [
+            line
+            for member, name in members.items()
+            for line in _lines(runs, colors, [name], dashes[member])
+        ]
         if series:
             charts.append(line_chart(title, series, log_scale=_wide(series)) + _key(dashes))
     return charts

@@ -224,7 +224,7 @@ def _row(
             for key, each in values[name].items()
         }
     mine, base = times[name], times[baseline]
-    spaces = [run['analysis'] for run in _analysed(method)][:1]
+    analysis = next((run['analysis'] for run in _analysed(method)), {})
     return Row(
         name=name,
         label=method['label'],
@@ -240,8 +240,8 @@ def _row(
         peak_mb=max(_costs(method, 'peak_mb'), default=None),
         parameters=max(_costs(method, 'parameters'), default=None),
         parameters_inference=max(_costs(method, 'parameters_inference'), default=None),
-        mmd2=_figure(spaces, 'pooled', 'mmd2'),
-        relative=_figure(spaces, 'z', 'relative'),
+        mmd2=analysis.get('pooled', {}).get('mmd2'),
+        relative=analysis.get('z', {}).get('relative'),
         missing=method['missing'],
     )
 
@@ -257,11 +257,6 @@ def _delta(
     if not results['delta'] or not known:
         return None
     return delta_percent(*({key[0]: of[key].mean for key in keys} for of in (mine, baseline)))
-
-
-def _figure(spaces: Sequence[Mapping[str, Any]], space: str, name: str) -> float | None:
-    """A figure of the first analysis, if it has the space and the figure."""
-    return next((of.get(space, {}).get(name) for of in spaces), None)
 
 
 def _analysed(method: Mapping[str, Any]) -> list[Mapping[str, Any]]:

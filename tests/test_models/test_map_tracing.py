@@ -125,7 +125,8 @@ def test_a_ring_is_walked_once():
     found = traced[0][scores[0] > 0]
     assert len(found) == 1
     length = float(found[0].diff(dim=0).norm(dim=-1).sum())
-    assert 0.8 * 16 * math.pi < length < 2.1 * 16 * math.pi
+    assert 0.95 * 16 * math.pi < length < 1.05 * 16 * math.pi
+    assert torch.allclose(found[0][0], found[0][-1], atol=1e-4)
     assert gap_m(found[0], ring) < 0.25
 
 

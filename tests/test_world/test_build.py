@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,6 +230,16 @@ def test_bad_calls_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match='given twice'):
         make_world(tmp_path / 'w', twice, 0, 1)
     assert not list(tmp_path.iterdir())
+
+
+def test_changed_log_of_the_same_name_is_another_world(tiny_world_av2, av2_log_dir, tmp_path):
+    log = Path(shutil.copytree(av2_log_dir, tmp_path / av2_log_dir.name))
+    spec = WorldSpec(source='av2', av2_logs=(str(log),), image_size_wh=(160, 90))
+    assert not make_world(tiny_world_av2, spec, 0, 1, progress=False)
+    map_file = next((log / 'map').glob('log_map_archive_*.json'))
+    map_file.write_text(map_file.read_text() + '\n')
+    with pytest.raises(FileExistsError):
+        make_world(tiny_world_av2, spec, 0, 1, progress=False)
 
 
 def test_log_without_its_map_is_refused_and_leaves_nothing(tmp_path):

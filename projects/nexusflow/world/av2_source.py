@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from nexusflow.geometry.frames import heading_yaw, rotation_from_quaternion
 from nexusflow.world.av2_map import read_av2_map
 from nexusflow.world.scene import CityMap, NDArrayFloat, NDArrayInt, SceneLog, Track
 from nexusflow.world.sumo_scenes import REACH_M
@@ -38,6 +39,8 @@ CATEGORIES: Final = {
 }
 SWEEPS_PER_FRAME: Final = 5
 POSE_TOLERANCE_NS: Final = 25_000_000
+_BOXES: Final = 'annotations.feather'
+_EGO_POSES: Final = 'city_SE3_egovehicle.feather'
 _POSE: Final = ('qw', 'qx', 'qy', 'qz', 'tx_m', 'ty_m', 'tz_m')
 _BOX: Final = ('length_m', 'width_m', 'height_m')
 Columns = dict[str, Any]
@@ -67,12 +70,12 @@ def load_av2_log(
             f'{log_dir}: no such folder; give the folder of one Argoverse 2 log'
         )
     city_map, shift = read_av2_map(_map_file(log_dir), location)
-    path = log_dir / 'annotations.feather'
+    path = log_dir / _BOXES
     boxes = _columns(path, ('timestamp_ns', 'track_uuid', 'category', *_BOX, *_POSE))
     sweeps = np.unique(boxes['timestamp_ns'])[::SWEEPS_PER_FRAME]
     if len(sweeps) < 2:
         raise ValueError(f'{path}: timestamp_ns: a scene needs two key frames, found {len(sweeps)}')
-    rotation, origin = _ego_poses(log_dir / 'city_SE3_egovehicle.feather', sweeps)
+    rotation, origin = _ego_poses(log_dir / _EGO_POSES, sweeps)
     origin = origin + np.array([*shift, 0.0])
     scene = SceneLog(
         name=f'av2-{log_dir.name}',
@@ -80,14 +83,24 @@ def load_av2_log(
         split=split,
         timestamps_us=sweeps // 1000,
         ego_xy_m=origin[:, :2],
-        ego_yaw_rad=np.unwrap(_yaw(rotation)),
+        ego_yaw_rad=np.unwrap(heading_yaw(rotation)),
         tracks=_tracks(boxes, sweeps, rotation, origin),
     )
     return city_map, scene
 
 
+def log_files(log_dir: Path) -> list[Path]:
+    """The files of a log that :func:`load_av2_log` reads, those of them that are there."""
+    found = [log_dir / name for name in (_BOXES, _EGO_POSES) if (log_dir / name).is_file()]
+    return found + _map_files(log_dir)[:1]
+
+
+def _map_files(log_dir: Path) -> list[Path]:
+    return sorted((log_dir / 'map').glob('log_map_archive_*.json'))
+
+
 def _map_file(log_dir: Path) -> Path:
-    found = sorted((log_dir / 'map').glob('log_map_archive_*.json'))
+    found = _map_files(log_dir)
     if not found:
         raise FileNotFoundError(
             f'{log_dir / "map"}: no log_map_archive_*.json; download the log with its map folder'
@@ -132,29 +145,15 @@ def _ego_poses(path: Path, sweeps_ns: NDArrayInt) -> tuple[NDArrayFloat, NDArray
         worst = int(sweeps_ns[int(off.argmax())])
         raise ValueError(f'{path}: timestamp_ns: no pose within 25 ms of the sweep at {worst}')
     chosen = {name: poses[name][index] for name in _POSE}
-    return _rotation(chosen), _position(chosen)
+    return _rotations(chosen), _position(chosen)
 
 
 def _position(columns: Columns) -> NDArrayFloat:
     return np.stack([np.asarray(columns[f't{axis}_m'], np.float64) for axis in 'xyz'], axis=1)
 
 
-def _rotation(columns: Columns) -> NDArrayFloat:
-    """Rotation matrices (N, 3, 3) of unit quaternions."""
-    quaternion = np.stack([columns[f'q{part}'] for part in 'wxyz'], axis=1).astype(np.float64)
-    w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
-
-
-def _yaw(rotation: NDArrayFloat) -> NDArrayFloat:
-    """Heading of the rotated x axis on the ground."""
-    yaw: NDArrayFloat = np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0])
-    return yaw
+def _rotations(columns: Columns) -> NDArrayFloat:
+    return rotation_from_quaternion(np.stack([columns[f'q{part}'] for part in 'wxyz'], axis=1))
 
 
 def _tracks(
@@ -168,7 +167,7 @@ def _tracks(
     keep = np.flatnonzero((sweeps_ns[frame] == boxes['timestamp_ns']) & known & near)
     turn = ego_rotation[frame[keep]]
     center = np.einsum('nij,nj->ni', turn, local[keep]) + ego_origin_m[frame[keep]]
-    yaw = _yaw(turn @ _rotation({name: boxes[name][keep] for name in _POSE}))
+    yaw = heading_yaw(turn @ _rotations({name: boxes[name][keep] for name in _POSE}))
     owner = boxes['track_uuid'][keep].astype(str)
     tracks = []
     for name in np.unique(owner):

@@ -15,8 +15,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from nexusflow.world.av2_source import log_files
 from nexusflow.world.camera import nuscenes_like_rig
-from nexusflow.world.fingerprint import code_fingerprint, library_versions
+from nexusflow.world.fingerprint import code_fingerprint, files_fingerprint, library_versions
 from nexusflow.world.nuscenes_schema import Tables
 from nexusflow.world.nuscenes_writer import write_map, write_scene, write_tables
 from nexusflow.world.parts import Part, PartJob, build_part, merge_maps, plan_parts
@@ -29,6 +30,7 @@ from nexusflow.world.workers import WorkerPool
 
 __all__ = ['PRESETS', 'WorldSpec', 'make_world', 'preset']
 
+_CODE = (Path(__file__).parent, Path(__file__).parents[1] / 'geometry')
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'shapely', 'eclipse-sumo')
 
 
@@ -137,13 +139,15 @@ def _work(job: _MapJob | _SceneJob) -> Tables:
 def _record(spec: WorldSpec, seed: int) -> dict[str, Any]:
     """Content of `world.json`: all that decides the bytes; no path of this machine."""
     recipe = asdict(spec)
-    recipe['av2_logs'] = [Path(log).name for log in spec.av2_logs]
+    logs = [Path(log) for log in spec.av2_logs]
+    recipe['av2_logs'] = [log.name for log in logs]
     recipe['image_size_wh'] = list(spec.image_size_wh)
     return {
         'schema': 'nexusflow-world',
         'schema_version': 1,
         'seed': seed,
         'spec': recipe,
-        'code': code_fingerprint(Path(__file__).parent),
+        'logs': [files_fingerprint(log_files(log)) for log in logs],
+        'code': code_fingerprint(*_CODE),
         'libraries': library_versions(_LIBRARIES),
     }

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from nexusflow.geometry.frames import invert_rigid
 from nexusflow.world.scene import NDArrayFloat
 
 #: LIDAR_TOP to ego: lidar x = right, y = forward, z = up; metres.
@@ -59,11 +60,7 @@ class Camera:
     @cached_property
     def ego2cam(self) -> NDArrayFloat:
         """(4, 4) ego frame to camera frame."""
-        rotation = self.cam2ego[:3, :3].T
-        matrix = np.eye(4)
-        matrix[:3, :3] = rotation
-        matrix[:3, 3] = -rotation @ self.cam2ego[:3, 3]
-        return matrix
+        return invert_rigid(self.cam2ego)
 
 
 CameraRig = tuple[Camera, ...]

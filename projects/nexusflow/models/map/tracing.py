@@ -136,10 +136,12 @@ class LineTracer:
         start, labels, alive = self._seeds(fields, prob)
         heading = halved_angle(read_class(self.grid, fields, start, labels)[..., 2:4])
         both = [torch.cat([a, b], dim=1) for a, b in ((start, start), (heading, -heading))]
-        points, kept = self._walk(fields, *both, labels.repeat(1, 2), alive.repeat(1, 2))
-        (ahead, back), (kept_ahead, kept_back) = points.chunk(2, dim=1), kept.chunk(2, dim=1)
+        walked = self._walk(fields, *both, labels.repeat(1, 2), alive.repeat(1, 2))
+        (ahead, back), (kept_ahead, kept_back), (ring, _) = (t.chunk(2, dim=1) for t in walked)
         points = torch.cat([back.flip(2), ahead[:, :, 1:]], dim=2)
-        kept = torch.cat([kept_back.flip(2), kept_ahead[:, :, 1:]], dim=2)
+        # a ring needs one of its walks
+        kept_back = kept_back & ~ring.unsqueeze(-1)
+        kept = torch.cat([kept_back[:, :, 1:].flip(2), kept_ahead], dim=2)
         lines, length = resample(points, kept, self.num_points)
         along = labels.unsqueeze(-1).expand(-1, -1, self.num_points).flatten(1)
         prob_along = read_class(self.grid, fields, lines.flatten(1, 2), along)[..., 4]
@@ -165,10 +167,11 @@ class LineTracer:
 
     def _walk(
         self, fields: Tensor, start: Tensor, heading: Tensor, labels: Tensor, alive: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Points (B, M, S, 2) of the walks and which of them count (B, M, S)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Points (B, M, S, 2) of the walks, which of them count (B, M, S), and which walks (B, M) are rings."""
         low, high = start.new_tensor(self.grid.range_m).view(2, 2)
         here, points, kept = start, [start], [alive]
+        ring = torch.zeros_like(alive)
         for step in range(self.num_steps):
             there = here + self.step_m * heading
             read = read_class(self.grid, fields, there, labels)
@@ -179,14 +182,17 @@ class LineTracer:
             ahead = F.normalize(F.normalize(there - here, dim=-1) + sign * tangent, dim=-1)
             inside = ((there > low) & (there < high)).all(-1)
             alive = alive & (read[..., 4] > self.min_prob) & inside
+            closes = torch.zeros_like(alive)
             if step > 5:
                 # a ring ends where it began
-                alive = alive & ((there - start).norm(dim=-1) >= 0.8 * self.step_m)
+                closes = alive & ((there - start).norm(dim=-1) < 0.8 * self.step_m)
+                there = torch.where(closes.unsqueeze(-1), start, there)
             here = torch.where(alive.unsqueeze(-1), there, here)
             heading = torch.where(alive.unsqueeze(-1), ahead, heading)
             points.append(here)
             kept.append(alive)
-        return torch.stack(points, dim=2), torch.stack(kept, dim=2)
+            ring, alive = ring | closes, alive & ~closes
+        return torch.stack(points, dim=2), torch.stack(kept, dim=2), ring
 
     def _unique(self, lines: Tensor, labels: Tensor, evidence: Tensor) -> Tensor:
         """Boolean (B, M), the lines to keep: those that no line of their class with more evidence covers."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 from importlib import import_module
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 
+from nexusflow.engine.machine import machine_name
 from nexusflow.evaluation.functional.files import write_json
 
 PARTS = {
@@ -80,8 +80,7 @@ def main() -> int:
         options.folder = Path(folder)
         tables = {name: run_part(name, options) for name in names}
     if options.json:
-        machine = f'{platform.platform()}, {os.cpu_count()} cores'
-        content = {'machine': machine, 'quick': options.quick, 'parts': tables}
+        content = {'machine': machine_name(), 'quick': options.quick, 'parts': tables}
         write_json(options.json, content, indent=2)
     return 0
 

@@ -35,6 +35,7 @@ from nexusflow.engine.comparison import (
     measured_elsewhere,
     put_between_markers,
 )
+from nexusflow.engine.machine import machine_name
 from nexusflow.engine.progress import show_line
 from nexusflow.engine.stages import StageRunner, command_environment, digest_of, end_on
 from nexusflow.evaluation.functional.files import read_json, write_json, write_text
@@ -104,7 +105,10 @@ def run_missing(
         keep_going=True,
         max_seconds=None if args.max_minutes is None else 60 * args.max_minutes,
         slots=device_slots(),
-        note=lambda: {'code': digest_of([PACKAGE])[:12]},
+        note=lambda: {
+            'code': digest_of([PACKAGE])[:12],
+            'machine': f'{machine_name()}, {args.jobs} jobs',
+        },
     )
     runner.run()
     left = sum(not runner.is_finished(name) for name in runner.stages) - len(runner.failures)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import platform
 import shlex
 import signal
 import sys
@@ -22,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import nexusflow
+from nexusflow.engine.machine import machine_name
 from nexusflow.engine.progress import show_line
 from nexusflow.engine.stages import Stage, StageRunner, command_environment, digest_of, end_on
 from nexusflow.evaluation.functional.files import read_json, write_json
@@ -232,7 +232,7 @@ def main() -> int:
             'commands': [shlex.join(stage.command) for stage in stages],
             'seconds': max(time.monotonic() - start, sum(seconds.values()) / args.jobs),
             'seeds': [args.seed],
-            'machine': f'{platform.platform()}, {os.cpu_count()} cores',
+            'machine': machine_name(),
             'versions': {
                 p: version(p) for p in ('torch', 'mmengine', 'mmdet3d', 'nuscenes-devkit')
             },

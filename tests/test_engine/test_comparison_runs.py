@@ -18,6 +18,7 @@ import nexusflow
 from nexusflow.engine.comparison import Plan, collect, load_experiment, markdown
 from nexusflow.engine.comparison.summary import summarise
 from nexusflow.engine.stages import StageRunner
+from nexusflow.evaluation.functional.files import write_json
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 CONFIGS = TOOLS.parent / 'configs'
@@ -110,7 +111,11 @@ def plan_of(toy, work_dir='work', data='data'):
 def run(plan, methods=('full', 'baseline'), **kwargs):
     """Results of a call; its runner."""
     known = StageRunner(plan.stages(plan.runs()), plan.work_dir / 'stages')
-    kwargs = {'keep_going': True, 'interval': 0.1, 'note': lambda: {'code': 'one'}} | kwargs
+    kwargs = {
+        'keep_going': True,
+        'interval': 0.1,
+        'note': lambda: {'code': 'one', 'machine': 'mine'},
+    } | kwargs
     runner = StageRunner(plan.stages(plan.runs(methods)), plan.work_dir / 'stages', **kwargs)
     runner.run()
     return collect(plan, known, runner.failures), runner
@@ -309,6 +314,15 @@ def test_runs_measured_elsewhere_are_not_repeated(toy, call, capsys):
     assert call(*chosen, '--elsewhere', str(earlier)) == 0
     assert '5 runs of the same configuration and data' in capsys.readouterr().out
     assert log(toy) == before and (toy / 'work' / 'table.md').read_text() == table
+    # a run that does not say where it was made is of no known machine
+    nameless = json.loads(earlier.read_text())
+    for method in nameless['methods'].values():
+        for record in method['runs'].values():
+            assert len(record.pop('machine')) == 1
+    write_json(toy / 'nameless.json', nameless)
+    assert call(*chosen, '--elsewhere', str(toy / 'nameless.json'), '--table-only') == 0
+    taken = json.loads((toy / 'work' / 'results.json').read_text())['methods']
+    assert taken['full']['runs']['0']['machine'] == ['elsewhere']
     assert not (toy / 'work' / 'data').exists()  # nothing to run, no data to make
     # what has another configuration now is run here
     write_config(toy / 'configs', 'base', 3.0)

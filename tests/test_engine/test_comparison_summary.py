@@ -28,6 +28,27 @@ def method(runs, seeds=(0, 1, 2), **given):
     return {'label': 'a label', 'seeds': list(seeds), 'runs': runs, 'missing': missing} | given
 
 
+def on(record, *machines):
+    return {**record, 'machine': list(machines)}
+
+
+def test_times_are_held_against_those_of_the_same_machine_only(results):
+    methods = results['methods']
+    base = {'0': on(run(0.1, step_s=0.5), 'fast'), '1': on(run(0.1, step_s=2.0), 'slow')}
+    methods['baseline']['runs'] = base
+    methods['ours']['runs'] = {
+        '0': on(run(0.3, step_s=0.6), 'fast'),
+        '1': on(run(0.3, step_s=0.7), 'fast'),
+    }
+    methods['once']['runs'] = {'1': on(run(0.9), 'fast', 'slow')}
+    methods['never']['runs'] = {'1': run(0.9)}
+    rows = {row.name: row for row in summarise(results)}
+    assert rows['ours'].time_ratio == pytest.approx(1.2)
+    assert rows['ours'].step_s == pytest.approx(0.65)
+    assert rows['once'].time_ratio is None and rows['never'].time_ratio is None
+    assert rows['baseline'].time_ratio == 1
+
+
 @pytest.fixture
 def results():
     metrics = [

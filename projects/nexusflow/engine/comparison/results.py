@@ -21,6 +21,9 @@ __all__ = ['collect', 'measured_elsewhere']
 
 SeedOfMethod = tuple[str, int]
 
+# the machine of a run that was taken over and does not say it
+ELSEWHERE = 'elsewhere'
+
 
 def collect(
     plan: Plan,
@@ -39,7 +42,7 @@ def collect(
 
     Returns:
         ``name``, ``title``, ``delta``, ``metrics``, ``cities`` and ``methods``, each with what was declared,
-        ``runs`` (seed to metrics, cost, seconds, state of the code, keys, folder below the work dir) and
+        ``runs`` (seed to metrics, cost, seconds, state of the code, machine, keys, folder below the work dir) and
         ``missing`` (seed to the reason).
     """
     experiment, runs = plan.experiment, runs_by_seed(plan)
@@ -90,7 +93,7 @@ def measured_elsewhere(
     for (name, seed), parts in runs_by_seed(plan).items():
         record = results['methods'].get(name, {}).get('runs', {}).get(str(seed), {})
         if record.get('keys') == [runner.keys[run.last_stage] for run in parts]:
-            found[name, seed] = record
+            found[name, seed] = {'machine': [ELSEWHERE], **record}
     return found
 
 
@@ -140,12 +143,18 @@ def _record(run: Run, plan: Plan, runner: StageRunner) -> dict[str, Any]:
         'cost': read_json(folder / RUN_RECORD),
         'seconds': {stage: record['seconds'] for stage, record in records.items()},
         'code': sorted({note['code'] for note in notes if 'code' in note}),
+        'machine': _machines(records['train']),
         'keys': [runner.keys[run.last_stage]],
         'folders': [str(folder.relative_to(plan.work_dir))],
     }
     if run.analysed and runner.is_finished(f'analyze_{run.name}'):
         out['analysis'] = _figures(folder / 'analysis' / 'analysis.json')
     return out
+
+
+def _machines(train: Mapping[str, Any]) -> list[str]:
+    """Where a training ran, several if it went on elsewhere; nothing from earlier versions."""
+    return sorted({note['machine'] for note in train.get('notes', []) if 'machine' in note})
 
 
 def _merged(records: list[dict[str, Any]], parts: list[Run]) -> dict[str, Any]:
@@ -167,6 +176,7 @@ def _merged(records: list[dict[str, Any]], parts: list[Run]) -> dict[str, Any]:
             for stage in records[0]['seconds']
         },
         'code': sorted({code for record in records for code in record['code']}),
+        'machine': sorted({name for record in records for name in record['machine']}),
         'keys': [key for record in records for key in record['keys']],
         'folders': [folder for record in records for folder in record['folders']],
     }

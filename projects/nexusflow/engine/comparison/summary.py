@@ -73,7 +73,7 @@ class Row:
         shares: (metric key, city or 'all') to the share of the gap closed, between the baseline and the
             reference of the same seeds; empty for these two.
         delta: Mean relative gain over the baseline of the same seeds in the headline metrics, per cent.
-        time_ratio: Time per iteration over the baseline's.
+        time_ratio: Time per iteration over the baseline's, seeds that both ran on one machine.
         step_s: Seconds per iteration.
         peak_mb: Largest memory of any seed, MiB.
         parameters: In training.
@@ -157,8 +157,7 @@ def summarise(results: Mapping[str, Any]) -> list[Row]:
     """
     methods = results['methods']
     values = {name: _values(method, results) for name, method in methods.items()}
-    times = {name: spread(_costs(method, 'step_s')) for name, method in methods.items()}
-    return [_row(name, method, values, times, results) for name, method in methods.items()]
+    return [_row(name, method, values, results) for name, method in methods.items()]
 
 
 def states_of_code(results: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -206,11 +205,26 @@ def _costs(method: Mapping[str, Any], key: str) -> list[float]:
     return [run['cost'][key] for run in method['runs'].values()]
 
 
+def _time_ratio(mine: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
+    """Time per iteration over the baseline's, on the means over the seeds that both ran on one and the same machine."""
+    alike = [
+        (run['cost']['step_s'], base[seed]['cost']['step_s'])
+        for seed, run in mine.items()
+        if seed in base and _one_machine(run, base[seed])
+    ]
+    return sum(own for own, _ in alike) / sum(other for _, other in alike) if alike else None
+
+
+def _one_machine(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Results of earlier versions name no machine; within one file they are of one."""
+    machines = run.get('machine', [])
+    return len(machines) < 2 and machines == other.get('machine', [])
+
+
 def _row(
     name: str,
     method: Mapping[str, Any],
     values: Mapping[str, Figures],
-    times: Mapping[str, Spread | None],
     results: Mapping[str, Any],
 ) -> Row:
     baseline, reference = method['baseline'], method['reference']
@@ -223,7 +237,7 @@ def _row(
             key: gap_share(list(each.values()), begin.get(key), end.get(key), more[key[0]])
             for key, each in values[name].items()
         }
-    mine, base = times[name], times[baseline]
+    step_s = spread(_costs(method, 'step_s'))
     analysis = next((run['analysis'] for run in _analysed(method)), {})
     return Row(
         name=name,
@@ -235,8 +249,8 @@ def _row(
         figures=figures,
         shares=shares,
         delta=_delta(figures, begin, results),
-        time_ratio=mine.mean / base.mean if mine and base else None,
-        step_s=mine.mean if mine else None,
+        time_ratio=_time_ratio(method['runs'], results['methods'][baseline]['runs']),
+        step_s=step_s.mean if step_s else None,
         peak_mb=max(_costs(method, 'peak_mb'), default=None),
         parameters=max(_costs(method, 'parameters'), default=None),
         parameters_inference=max(_costs(method, 'parameters_inference'), default=None),

@@ -128,7 +128,7 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
         'Last iteration; mean ± sample standard deviation over the training seeds, data of one seed; '
         '(n=1): one seed, no spread. Gap closed: (method − baseline) / (full − baseline) of the means '
         'over the same seeds. '
-        "Step time: median, over the baseline's. Memory: largest of the training process."
+        "Step time: median, over the baseline's on the same machine. Memory: largest of the training process."
     ]
     if results['cities']:
         out.append(

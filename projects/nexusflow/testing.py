@@ -19,6 +19,7 @@ from nexusflow.datasets.transforms.packing import NexusPackClip
 from nexusflow.geometry.boxes import boxes_to_lidar, velocity_to_lidar
 from nexusflow.geometry.frames import camera_matrix, invert_rigid, make_rigid, transform_points
 from nexusflow.geometry.polylines import is_closed, resample
+from nexusflow.geometry.vector_map import AREA_CLASSES, MAP_CLASSES
 from nexusflow.world.camera import LIDAR2EGO, nuscenes_like_rig
 
 SECONDS_PER_FRAME = 0.5
@@ -217,6 +218,9 @@ def _see_lines(start: np.ndarray, pose: np.ndarray) -> Frame:
         'map_labels': np.array([_LINES[k][0] for k in keep], dtype=np.int64),
         'map_pts': resample(kept, 20),
         'map_closed': is_closed(kept),
+        'map_areas': np.array(
+            [MAP_CLASSES[_LINES[k][0]] in AREA_CLASSES for k in keep], dtype=bool
+        ),
     }
 
 

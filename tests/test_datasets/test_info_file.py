@@ -48,6 +48,49 @@ def test_code_is_refused(tmp_path, content, capfd):
     assert 'hacked' not in capfd.readouterr().out
 
 
+class Reduced:
+    """Pickled as a call of its own choice."""
+
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def forged(flags):
+    """An array of objects whose addresses are bytes of the file, with the flags of its dtype."""
+    fields = {'x': (np.dtype('O'), 0)}
+    state = (3, '|', None, ('x',), fields, 8, 1, flags)
+    dtype = Reduced(np.dtype, ('V8', False, True), state)
+    array = np.zeros(0)
+    reconstruct, args, _ = array.__reduce__()
+    return pickle.dumps(Reduced(reconstruct, args, (1, (2,), dtype, False, b'A' * 16)))
+
+
+def test_arrays_with_parts_of_their_own_are_refused(tmp_path):
+    path = tmp_path / 'forged.pkl'
+    path.write_bytes(forged(0))
+    with pytest.raises(InfoFileError, match='an array of dtype V'):
+        load_plain(path)
+    holder = np.empty(2, object)
+    holder[1] = np.zeros(1, [('x', 'f4')])
+    path.write_bytes(pickle.dumps({'a': [holder]}))
+    with pytest.raises(InfoFileError, match='an array of dtype V'):
+        load_plain(path)
+
+
+def test_whatever_a_broken_file_raises_is_told_in_one_way(tmp_path, train_info):
+    path, data = tmp_path / 'broken.pkl', train_info.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        broken = bytearray(data[: 4000 + rng.integers(4000)])
+        broken[rng.integers(200)] ^= 1 << rng.integers(8)
+        path.write_bytes(broken)
+        with pytest.raises(InfoFileError, match='broken.pkl'):
+            load_plain(path)
+
+
 def test_truncated_and_foreign_files(tmp_path, train_info):
     path = tmp_path / 'half.pkl'
     path.write_bytes(train_info.read_bytes()[:1000])

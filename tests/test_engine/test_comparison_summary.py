@@ -18,7 +18,8 @@ def run(m_ap, ids=10.0, step_s=0.5, code='aaa', boston=None, **cost):
     cost = {'step_s': step_s, 'peak_mb': 900.0, 'parameters': 3_000_000} | cost
     cost = {'parameters_inference': 2_000_000} | cost
     seconds = {'train': 60.0, 'test': 6.0}
-    return {'metrics': metrics, 'cost': cost, 'seconds': seconds, 'code': [code], 'folders': ['x']}
+    made = {'code': [code], 'machine': ['one'], 'folders': ['x']}
+    return {'metrics': metrics, 'cost': cost, 'seconds': seconds, **made}
 
 
 def method(runs, seeds=(0, 1, 2), **given):
@@ -41,7 +42,7 @@ def test_times_are_held_against_those_of_the_same_machine_only(results):
         '1': on(run(0.3, step_s=0.7), 'fast'),
     }
     methods['once']['runs'] = {'1': on(run(0.9), 'fast', 'slow')}
-    methods['never']['runs'] = {'1': run(0.9)}
+    methods['never']['runs'] = {'1': on(run(0.9))}
     rows = {row.name: row for row in summarise(results)}
     assert rows['ours'].time_ratio == pytest.approx(1.2)
     assert rows['ours'].step_s == pytest.approx(0.65)
@@ -116,11 +117,11 @@ def test_gap_that_is_none_or_has_the_wrong_sign_is_undefined(reference, more):
     assert share.value is None and 'not better' in share.reason
 
 
-def test_a_baseline_of_other_seeds_counts_whole(results):
+def test_a_baseline_of_other_seeds_tells_nothing(results):
     results['methods']['once'] = method({'7': run(0.4)}, seeds=(7,), label='Once')
-    rows = {row.name: row for row in summarise(results)}
-    # no seed in common: (0.4 - 0.2) / (0.6 - 0.2)
-    assert rows['once'].shares['map/mAP', 'all'].value == pytest.approx(0.5)
+    share = {row.name: row for row in summarise(results)}['once'].shares['map/mAP', 'all']
+    assert share.value is None
+    assert f'Gap of mAP undefined: {share.reason}.' in markdown(results)
 
 
 def test_costs(results):
@@ -154,8 +155,10 @@ def test_markdown(results):
 
 def test_figures_without_labels_from_the_city_are_marked(results):
     results['methods']['ours']['labels'] = {'map': ['singapore']}
-    results['methods']['full']['runs']['0']['metrics']['map/boston-seaport/mAP'] = 0.6
-    results['methods']['baseline']['runs']['0']['metrics']['map/boston-seaport/mAP'] = 0.2
+    for name, figure in (('full', 0.6), ('baseline', 0.2)):
+        for seed in '01':
+            record = results['methods'][name]['runs'][seed]
+            record['metrics']['map/boston-seaport/mAP'] = figure
     assert '| 0.300 ± 0.071†, 25 % |' in markdown(results)
 
 
@@ -212,3 +215,20 @@ def test_readme_table_is_replaced_between_its_markers(tmp_path):
     for name in ('other', 'third'):
         with pytest.raises(ValueError, match=f'README.md: needs one line .*compare:{name}'):
             put_between_markers(readme, name, 'x')
+
+
+def test_shares_are_over_the_seeds_that_all_three_have(results):
+    methods = results['methods']
+    methods['full']['runs'] = {'0': run(0.6), '1': run(1.0)}
+    methods['baseline']['runs'] = {'0': run(0.4)}
+    methods['ours']['runs'] = {'0': run(0.5), '1': run(0.9)}
+    methods['once']['runs'] = {'1': run(0.9)}
+    results['delta'] = True
+    rows = {row.name: row for row in summarise(results)}
+    share = rows['ours'].shares['map/mAP', 'all']
+    assert share.value == pytest.approx(0.5) and len(share.per_seed) == 1
+    assert rows['ours'].figures['map/mAP', 'all'].mean == pytest.approx(0.7)
+    assert rows['ours'].delta == pytest.approx(12.5)
+    share = rows['once'].shares['map/mAP', 'all']
+    assert share.value is None and 'no seed in common' in share.reason
+    assert rows['once'].delta is None

@@ -73,12 +73,19 @@ def test_edges_do_not_depend_on_vertices_or_start():
     )
     turned = np.concatenate([many[3:], many[1:4]])
     assert np.array_equal(turned[0], turned[-1])
-    for ring in (corners, many, turned, turned[::-1]):
+    almost = np.concatenate([many[3:], many[1:3], many[3:4] + 0.3])
+    for ring in (corners, many, turned, turned[::-1], almost):
         edges = longest_edges(ring, 0.5)
         found = sorted(sorted(map(tuple, edge.round(9).tolist())) for edge in edges)
         assert found == [[(0, 0), (12, 0)], [(0, 3), (12, 3)]]
     open_line = np.array([[0.0, 0], [5, 0], [5, 5]])
     assert np.array_equal(longest_edges(open_line, 0.5)[0], open_line)
+
+
+def test_a_line_that_leads_far_away_leads_there():
+    for end in (1e3, 1e8, 1e12):
+        rows, columns = np.nonzero(CANVAS.draw(lines((0, [[0.0, 0.0], [end, 0.0]])), CLASSES)[0])
+        assert columns.min() >= 19 and columns.max() == CANVAS.size_px - 1 and len(rows) > 19
 
 
 def test_centrelines_are_not_drawn():

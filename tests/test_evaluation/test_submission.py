@@ -120,3 +120,6 @@ def test_another_file_is_refused(tmp_path):
     path.write_text('{"results": {}}')
     with pytest.raises(ValueError, match=r"x\.json: no field \['meta'\]"):
         read_submission(path)
+    path.write_text('[{}]')
+    with pytest.raises(ValueError, match=r"x\.json: no field \['meta', 'results'\]"):
+        read_submission(path)

@@ -61,11 +61,14 @@ def test_tracks_lose_boxes_out_of_range_get_mean_scores_and_no_gaps():
         ({'rotation': []}, 'sample b: rotation needs 4 numbers'),
         ({'tracking_name': 'barrier'}, r"sample b: tracking_name is none of \['bicycle'"),
         ({'tracking_score': float('nan')}, 'sample b: tracking_score is NaN'),
+        ({'tracking_id': None}, 'sample b: tracking_id is missing'),
+        ({'tracking_name': None}, 'sample b: tracking_name is none of'),
         ({'tracking_id': 7}, 'sample b: a tracking_id is given to two boxes'),
     ],
 )
 def test_bad_boxes_are_refused(change, message):
-    results = {'a': [box()], 'b': [box(tracking_id=7), box(**change)], 'c': []}
+    wrong = {key: value for key, value in box(**change).items() if value is not None}
+    results = {'a': [box()], 'b': [box(tracking_id=7), wrong], 'c': []}
     with pytest.raises(ValueError, match=message):
         submitted_boxes(results, FRAMES)
 

@@ -54,7 +54,8 @@ def results():
             metrics = {'map/mAP': value, 'map/boston-seaport/mAP': value / 2, 'track/AMOTP': 1.5}
             cost = dict(step_s=0.5, peak_mb=900.0, parameters=3_000_000, parameters_inference=10**6)
             runs[str(seed)] = dict(metrics=metrics, cost=cost, seconds=dict(train=60.0, test=6.0))
-            runs[str(seed)] |= dict(code=['abc'], folders=[f'runs/{name}-seed{seed}'])
+            runs[str(seed)] |= dict(machine=['this'])
+            runs[str(seed)] |= dict(code=['abc'], folders=[f'runs/{name}-seed{seed}'], analysis={})
         labels = {} if name == 'full' else {'map': ['singapore']}
         methods[name] = dict(
             label=f'<{name}>', group='Others' if name == 'mtpsl' else '', baseline='baseline',

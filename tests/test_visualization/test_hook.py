@@ -10,6 +10,7 @@ from mmdet3d.registry import DATASETS, HOOKS
 from mmengine.structures import InstanceData
 
 from nexusflow.visualization.canvas import read_image
+from nexusflow.visualization.hook import picture_name
 
 PIPELINE = [dict(type='NexusLoadMultiViewImages'), dict(type='NexusPackClip')]
 
@@ -84,3 +85,9 @@ def test_bad_arguments_are_refused():
         HOOKS.build(dict(type='NexusVisualizationHook', interval=0))
     with pytest.raises(ValueError, match='draw needs test_out_dir'):
         HOOKS.build(dict(type='NexusVisualizationHook', draw=True))
+
+
+def test_a_name_from_a_file_leads_to_no_other_folder():
+    meta = {'scene_name': '/tmp/../x y', 'frame_idx': 1, 'token': '../t'}
+    assert picture_name(meta) == '_tmp_.._x_y_0001.png'
+    assert picture_name(meta | {'scene_name': ''}) == '.._t.png'

@@ -16,7 +16,7 @@ import pytest
 from nexusflow.world import build
 from nexusflow.world.build import PRESETS, WorldSpec, make_world, preset
 from nexusflow.world.parts import plan_parts
-from nexusflow.world.staging import RECORD_NAME, is_complete, staged_folder
+from nexusflow.world.staging import RECORD_NAME, is_complete, staged_folder, staging_path
 from nexusflow.world.workers import WorkerPool
 
 REPO = Path(__file__).resolve().parents[2]
@@ -141,12 +141,29 @@ def test_killed_generation_is_removed_and_made_again(quick, tmp_path):
 
 
 def test_folder_of_a_running_process_is_left_alone(tmp_path):
-    mine = tmp_path / f'world.partial-{os.getppid()}'
-    stale = tmp_path / f'world.partial-{NO_PROCESS}'
-    mine.mkdir()
-    stale.mkdir()
-    with staged_folder(tmp_path / 'world') as root:
-        assert mine.exists() and not stale.exists() and root.exists()
+    out = tmp_path / 'world'
+    mine, stale = staging_path(out, os.getppid()), staging_path(out, NO_PROCESS)
+    # of another machine on the same file system
+    foreign = tmp_path / f'world.partial-elsewhere-{NO_PROCESS}'
+    for path in (mine, stale, foreign):
+        path.mkdir()
+    with staged_folder(out) as root:
+        assert mine.exists() and foreign.exists() and not stale.exists() and root.exists()
+
+
+def test_a_world_that_was_being_replaced_when_the_process_was_killed_comes_back(tmp_path):
+    out = tmp_path / 'world'
+    former = staging_path(out, NO_PROCESS, 'former')
+    former.mkdir()
+    (former / 'old').touch()
+    with pytest.raises(RuntimeError, match='on fire'), staged_folder(out):
+        raise RuntimeError('disk on fire')
+    assert [path.name for path in out.iterdir()] == ['old'] and not former.exists()
+    # with a world in place it is what was to be removed
+    former.mkdir()
+    with staged_folder(out) as root:
+        (root / 'new').touch()
+    assert [path.name for path in out.iterdir()] == ['new'] and not former.exists()
 
 
 def test_unreadable_record_is_not_trusted(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 from nexusflow.datasets.info_file import CATEGORIES
 from nexusflow.geometry.frames import camera_matrix
 from nexusflow.geometry.polylines import is_closed, resample
-from nexusflow.geometry.vector_map import MapRules
+from nexusflow.geometry.vector_map import AREA_CLASSES, MapRules
 
 TRACK_CLASSES = ('car', 'truck', 'bus', 'trailer', 'pedestrian', 'motorcycle', 'bicycle')
 """The seven classes of nuScenes tracking; ``labels_3d`` index into this."""
@@ -56,7 +56,8 @@ class FrameSpec:
             Dict with the sample's identity, ``cam_names``, ``img_paths``, ``ori_lidar2img``
             (N, 4, 4), ``lidar2global`` (4, 4), ``boxes`` (M, 9: x, y, z of the gravity centre,
             l, w, h, yaw, vx, vy), ``labels`` (M,), ``instance_ids`` (M,), ``map_labels`` (K,),
-            ``map_pts`` (K, P, 2), ``map_closed`` (K,), and the two ranges.
+            ``map_pts`` (K, P, 2), ``map_closed`` (K,), ``map_areas`` (K,; outlines of an area,
+            rings by nature), and the two ranges.
         """
         cameras = sample['images']
         keys = ('token', 'scene_token', 'scene_name', 'location', 'frame_idx', 'time_s')
@@ -98,6 +99,9 @@ class FrameSpec:
             'map_labels': np.array([i for i, _ in lines], dtype=np.int64),
             'map_pts': np.clip(points, (x0, y0), (x1, y1)),
             'map_closed': is_closed([v for _, v in lines]),
+            'map_areas': np.array(
+                [self.map_classes[i] in AREA_CLASSES for i, _ in lines], dtype=bool
+            ),
         }
 
 

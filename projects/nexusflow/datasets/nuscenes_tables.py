@@ -8,6 +8,7 @@ that the sweeps of v1.0-trainval (2.6 million sample_data) never live in memory 
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -62,6 +63,12 @@ class NuScenesTables:
         check_version(root, version)
         self._folder = root / version
         self._scenes = {s['name']: s for s in self._table('scene')}
+        # a scene's name becomes that of a file
+        bad = [name for name in self._scenes if re.fullmatch(r'\w[\w.-]*', name) is None]
+        if bad:
+            raise ValueError(
+                f"{self._folder / 'scene.json'}: name {bad[0]!r} is not made of letters, digits and '_.-'; rename it"
+            )
         names = list(scene_names)
         unknown = [n for n in names if n not in self._scenes]
         if unknown:

@@ -43,6 +43,9 @@ NDArrayObject = NDArray[np.object_]
 MAP_CLASSES = ('divider', 'ped_crossing', 'boundary')
 """Order of the map classes' labels, as in MapTR."""
 
+AREA_CLASSES = ('ped_crossing',)
+"""Classes whose elements are outlines: cut, they stay rings."""
+
 CENTERLINE = 'centerline'
 """The fourth class, as in MapTRv2; see :class:`MapRules`."""
 

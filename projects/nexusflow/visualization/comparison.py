@@ -53,7 +53,9 @@ def write_comparison(
     colors = colors_of(results['methods'])
     first = _first_runs(rows, results, Path(work_dir))
     files = {
-        name: Path(run['work_dir']) / 'analysis' / 'analysis.json' for name, run in first.items()
+        name: Path(run['work_dir']) / 'analysis' / 'analysis.json'
+        for name, run in first.items()
+        if run['analysed']
     }
     analyses = {name: read_json(file) for name, file in files.items() if file.exists()}
     sections = [
@@ -73,13 +75,18 @@ def write_comparison(
 def _first_runs(
     rows: Sequence[Row], results: Mapping[str, Any], work_dir: Path
 ) -> dict[str, dict[str, Any]]:
-    """The folder and label of each method's first finished run, for the parts that show one run."""
+    """The folder and label of each method's first finished run here, for the parts that show one run."""
     out = {}
     for row in rows:
         runs = results['methods'][row.name]['runs']
-        seed = min(runs, key=int)
-        folder = work_dir / runs[seed]['folders'][0]
-        out[row.name] = {'label': row.label, 'work_dir': str(folder), 'seed': int(seed)}
+        seed = min((seed for seed, run in runs.items() if run['folders']), key=int, default=None)
+        if seed is not None:
+            out[row.name] = {
+                'label': row.label,
+                'work_dir': str(work_dir / runs[seed]['folders'][0]),
+                'seed': int(seed),
+                'analysed': 'analysis' in runs[seed],
+            }
     return out
 
 
@@ -90,8 +97,8 @@ def _curves(
     parts = []
     for group, members in groupby(rows, key=lambda row: row.group):
         title = f'Training: {group}' if group else 'Training'
-        runs = {row.name: first[row.name] for row in members}
-        parts.append(training_curves(runs, colors, title))
+        runs = {row.name: first[row.name] for row in members if row.name in first}
+        parts += [training_curves(runs, colors, title)] if runs else []
     return parts
 
 
@@ -103,7 +110,7 @@ def _pictures(
 ) -> str:
     """Views from above of the methods of the table's first part."""
     found = {}
-    for row in (row for row in rows if row.group == rows[0].group):
+    for row in (row for row in rows if row.name in first and row.group == rows[0].group):
         folder = Path(first[row.name]['work_dir'])
         paths = {key: folder / files[key] for key in ('map_file', 'tracking_file')}
         if all(path.exists() for path in paths.values()):

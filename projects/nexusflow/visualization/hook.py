@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,8 @@ def picture_name(meta: Any) -> str:
         >>> picture_name({'scene_name': 'scene-0103', 'frame_idx': 7, 'token': 'a1'})
         'scene-0103_0007.png'
     """
-    if not meta['scene_name']:
-        return f'{meta["token"]}.png'
-    return f'{meta["scene_name"]}_{meta["frame_idx"]:04d}.png'
+    name = meta['token']
+    if meta['scene_name']:
+        name = f'{meta["scene_name"]}_{meta["frame_idx"]:04d}'
+    # names come from files: none may lead to another folder
+    return re.sub(r'[^\w.-]', '_', name) + '.png'

@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 RECORD_NAME = 'world.json'
+_FORMER = 'former'
 
 
 def write_json(path: Path, content: Mapping[str, object] | Sequence[object]) -> None:
@@ -63,8 +65,9 @@ def is_complete(out: Path, record: Mapping[str, Any], overwrite: bool) -> bool:
 def staged_folder(out: Path) -> Iterator[Path]:
     """Gives a folder beside `out` to fill; it becomes `out` if the block ends without an error.
 
-    A process that is killed leaves `<out>.partial-<pid>`, which nobody reads and which the next call
-    removes. A world that stands at `out` is replaced.
+    A process that is killed leaves `<out>.partial-<host>-<pid>`, which nobody reads and which the next call on that
+    host removes. A world that stands at `out` is replaced; if the process is killed while it does that, the next call
+    puts the former one back first.
 
     Args:
         out: The final folder.
@@ -74,13 +77,13 @@ def staged_folder(out: Path) -> Iterator[Path]:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(out)
-    partial = out.with_name(f'{out.name}.partial-{os.getpid()}')
+    partial = staging_path(out, os.getpid())
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
         if out.exists():
-            former = out.with_name(f'{out.name}.partial-former-{os.getpid()}')
+            former = staging_path(out, os.getpid(), _FORMER)
             os.replace(out, former)
             os.replace(partial, out)
             shutil.rmtree(former)
@@ -113,12 +116,26 @@ def _differences(found: object, wanted: object) -> str:
     return f'{found!r} instead of {wanted!r}'
 
 
+def staging_path(out: Path, pid: int, kind: str = 'partial') -> Path:
+    """Folder of a process beside `out`; a file system may be shared, so process ids are those of a host."""
+    return out.with_name(f'{out.name}.{kind}-{socket.gethostname()}-{pid}')
+
+
 def _remove_stale(out: Path) -> None:
-    """Removes what processes that no longer run have left."""
-    for path in out.parent.glob(f'{out.name}.partial-*'):
-        pid = path.name.rpartition('-')[2]
-        if pid.isdigit() and not _is_running(int(pid)):
-            shutil.rmtree(path)
+    """Puts back or removes what processes of this host that no longer run have left."""
+    for kind in (_FORMER, 'partial'):
+        for path in out.parent.glob(f'{out.name}.{kind}-*'):
+            pid = path.name.rpartition('-')[2]
+            if (
+                not pid.isdigit()
+                or path != staging_path(out, int(pid), kind)
+                or _is_running(int(pid))
+            ):
+                continue
+            if kind == _FORMER and not out.exists():
+                os.replace(path, out)
+            else:
+                shutil.rmtree(path)
 
 
 def _is_running(pid: int) -> bool:

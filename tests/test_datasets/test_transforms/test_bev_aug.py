@@ -1,6 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Another lidar frame, the same world."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from mmdet3d.registry import TRANSFORMS
 from nexusflow.datasets import NexusClipDataset
 from nexusflow.geometry.boxes import box_corners, boxes_to_global, velocity_to_global
 from nexusflow.geometry.frames import project_points, transform_points
-from nexusflow.geometry.polylines import is_closed
+from nexusflow.geometry.polylines import is_closed, resample
 
 CASES = [
     {'flip_x_prob': 1.0},
@@ -110,3 +112,27 @@ def test_frames_of_a_clip_share_the_draw(dataset):
     ]
     np.testing.assert_allclose(planes[0], planes[1], atol=1e-9)
     assert abs(planes[0] - np.eye(4)).max() > 0.01
+
+
+def test_an_island_that_a_rotation_cuts_is_an_open_line_and_a_crossing_a_ring(dataset):
+    """Both are rings that reach over the right edge once they are turned."""
+    ring = np.array([[12.0, 20], [14.9, 20], [14.9, 25], [12, 25], [12, 20]])[::-1]
+    frame = dataset[5]['frames'][0]
+    frame |= {
+        'map_pts': resample([ring, ring], 20),
+        'map_labels': np.array([1, 2]),
+        'map_closed': np.array([True, True]),
+        'map_areas': np.array([True, False]),
+    }
+    for seed in range(20):
+        torch.manual_seed(seed)
+        turned = {'frames': [copy.deepcopy(frame)]}
+        TRANSFORMS.build({'type': 'NexusBevAug', 'rotation_deg': 10.0})(turned)
+        after = turned['frames'][0]
+        if not np.array_equal(after['map_closed'], [True, True]):
+            break
+    assert after['map_closed'].tolist() == [True, False] == after['map_areas'].tolist()
+    assert after['map_labels'].tolist() == [1, 2]
+    line = after['map_pts'][1]
+    # it starts and ends on the edge, and does not run along it
+    assert np.isclose(line[[0, -1], 0], 15).all() and (line[1:-1, 0] < 15 - 1e-6).all()

@@ -79,27 +79,28 @@ def _crop(frame: Frame) -> None:
     keep = in_range(frame['boxes'][:, :2], frame['track_range_m'])
     for key in ('boxes', 'labels', 'instance_ids'):
         frame[key] = frame[key][keep]
-    lines, labels = [], []
+    lines, owners = [], []
     patch = shapely.box(*frame['map_range_m'])
-    for points, label, closed in zip(
-        frame['map_pts'], frame['map_labels'], frame['map_closed'], strict=True
-    ):
-        for piece in _cut(points, bool(closed), patch):
-            lines.append(piece)
-            labels.append(label)
+    for owner, points in enumerate(frame['map_pts']):
+        pieces = _cut(points, bool(frame['map_closed'][owner] and frame['map_areas'][owner]), patch)
+        lines += pieces
+        owners += [owner] * len(pieces)
     closed = [np.array_equal(line[0], line[-1]) for line in lines]
     frame['map_pts'] = resample(lines, frame['map_pts'].shape[1])
-    frame['map_labels'] = np.array(labels, dtype=np.int64)
+    for key in ('map_labels', 'map_areas'):
+        frame[key] = frame[key][np.array(owners, dtype=np.int64)]
     frame['map_closed'] = np.array(closed, dtype=bool)
 
 
-def _cut(points: np.ndarray, closed: bool, patch: shapely.Polygon) -> list[np.ndarray]:
-    """Parts of a map element within a patch; a ring that is cut stays a ring along the edge."""
-    if closed:
-        area = shapely.make_valid(shapely.Polygon(points)).intersection(patch)
-        parts = [p.exterior for p in shapely.get_parts(area) if p.geom_type == 'Polygon']
+def _cut(points: np.ndarray, area: bool, patch: shapely.Polygon) -> list[np.ndarray]:
+    """Parts of a map element within a patch; an area's ring that is cut stays a ring, along the edge."""
+    if area:
+        inside = shapely.make_valid(shapely.Polygon(points)).intersection(patch)
+        parts = [p.exterior for p in shapely.get_parts(inside) if p.geom_type == 'Polygon']
         clockwise = not shapely.is_ccw(shapely.LinearRing(points))
         parts = [r.reverse() if r.is_ccw == clockwise else r for r in parts]
     else:
-        parts = list(shapely.get_parts(shapely.LineString(points).intersection(patch)))
+        # a ring that leaves the patch goes on over its first point
+        inside = shapely.line_merge(shapely.LineString(points).intersection(patch), directed=True)
+        parts = [p for p in shapely.get_parts(inside) if p.geom_type == 'LineString']
     return [np.asarray(p.coords) for p in parts if p.length > 1e-2]

@@ -21,7 +21,9 @@ __all__ = ['collect', 'measured_elsewhere']
 
 SeedOfMethod = tuple[str, int]
 
-# the machine of a run that was taken over and does not say it
+_FIELDS = {'metrics', 'cost', 'seconds', 'code', 'keys'}
+
+# the machine of a run that was taken over and does not say it: none that another run was made on
 ELSEWHERE = 'elsewhere'
 
 
@@ -83,18 +85,36 @@ def measured_elsewhere(
     Raises:
         ValueError: They are not results of this comparison.
     """
-    expected = plan.experiment.name
-    if results.get('name') != expected:
-        raise ValueError(
-            f"results of another comparison: name is {results.get('name')!r}, expected '{expected}'; "
-            'give a results.json that tools/compare.py wrote for it'
-        )
+    _check_results(results, plan.experiment.name)
     found = {}
     for (name, seed), parts in runs_by_seed(plan).items():
         record = results['methods'].get(name, {}).get('runs', {}).get(str(seed), {})
         if record.get('keys') == [runner.keys[run.last_stage] for run in parts]:
-            found[name, seed] = {'machine': [ELSEWHERE], **record}
+            # the folders are not here, or are those of other runs
+            machine = record.get('machine') or [ELSEWHERE]
+            found[name, seed] = {**record, 'machine': machine, 'folders': []}
     return found
+
+
+def _check_results(results: object, expected: str) -> None:
+    """Refuse what tools/compare.py did not write for this comparison."""
+    mend = 'give a results.json that tools/compare.py wrote for it'
+    name = results.get('name') if isinstance(results, Mapping) else None
+    if not isinstance(results, Mapping) or name != expected:
+        raise ValueError(
+            f"results of another comparison: name is {name!r}, expected '{expected}'; {mend}"
+        )
+    methods = results.get('methods')
+    whole = isinstance(methods, Mapping) and all(
+        isinstance(method, Mapping)
+        and isinstance(method.get('runs'), Mapping)
+        and all(
+            isinstance(run, Mapping) and _FIELDS <= run.keys() for run in method['runs'].values()
+        )
+        for method in methods.values()
+    )
+    if not whole:
+        raise ValueError(f'methods: a run lacks one of {sorted(_FIELDS)}; {mend}')
 
 
 def runs_by_seed(plan: Plan) -> dict[SeedOfMethod, list[Run]]:

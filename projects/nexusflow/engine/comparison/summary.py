@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from nexusflow.evaluation.functional.dense_delta import delta_percent
 
+from .results import ELSEWHERE
 from .spec import Metric
 
 __all__ = [
@@ -136,7 +137,7 @@ def gap_share(
         'the reference is not better than the baseline'
     """
     if not values or baseline is None or reference is None:
-        return Share(None, 'not all of method, baseline and reference are there')
+        return Share(None, 'method, baseline and reference have no seed in common')
     gap = reference.mean - baseline.mean
     if not (gap > 0 if more else gap < 0):
         return Share(None, 'the reference is not better than the baseline')
@@ -188,17 +189,19 @@ def _values(method: Mapping[str, Any], results: Mapping[str, Any]) -> Figures:
     return out
 
 
-def _spreads(values: Figures, seeds: Collection[str] = ()) -> dict[tuple[str, str], Spread]:
-    """Mean and spread of each figure, over the given seeds where there are any of them.
+def _spreads(values: Figures) -> dict[tuple[str, str], Spread]:
+    """Mean and spread of each figure over all seeds that have it."""
+    found = {key: spread(each.values()) for key, each in values.items()}
+    return {key: of for key, of in found.items() if of}
 
-    The seeds differ by more than most methods do, so a method is held against the same seeds of another.
-    """
-    out = {}
-    for key, each in values.items():
-        same = [value for seed, value in each.items() if seed in seeds]
-        if found := spread(same or each.values()):
-            out[key] = found
-    return out
+
+def _common(parts: Sequence[Figures]) -> list[Figures]:
+    """Each figure over the seeds that all parts have: seeds differ by more than most methods do."""
+    seeds = {key: set.intersection(*(set(part.get(key, {})) for part in parts)) for key in parts[0]}
+    return [
+        {key: {seed: part[key][seed] for seed in sorted(of)} for key, of in seeds.items() if of}
+        for part in parts
+    ]
 
 
 def _costs(method: Mapping[str, Any], key: str) -> list[float]:
@@ -216,9 +219,9 @@ def _time_ratio(mine: Mapping[str, Any], base: Mapping[str, Any]) -> float | Non
 
 
 def _one_machine(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Results of earlier versions name no machine; within one file they are of one."""
+    """Both on one and the same; results of earlier versions name none."""
     machines = run.get('machine', [])
-    return len(machines) < 2 and machines == other.get('machine', [])
+    return len(machines) == 1 and machines == other.get('machine') and machines != [ELSEWHERE]
 
 
 def _row(
@@ -229,13 +232,18 @@ def _row(
 ) -> Row:
     baseline, reference = method['baseline'], method['reference']
     figures = _spreads(values[name])
-    begin, end = (_spreads(values[other], method['runs']) for other in (baseline, reference))
+    mine, begin, end = _common([values[key] for key in (name, baseline, reference)])
     more = {metric.key: metric.more for metric in metrics_of(results)}
     shares = {}
     if name not in (baseline, reference):
         shares = {
-            key: gap_share(list(each.values()), begin.get(key), end.get(key), more[key[0]])
-            for key, each in values[name].items()
+            key: gap_share(
+                list(mine.get(key, {}).values()),
+                spread(begin.get(key, {}).values()),
+                spread(end.get(key, {}).values()),
+                more[key[0]],
+            )
+            for key in values[name]
         }
     step_s = spread(_costs(method, 'step_s'))
     analysis = next((run['analysis'] for run in _analysed(method)), {})
@@ -248,7 +256,7 @@ def _row(
         planned=len(method['seeds']),
         figures=figures,
         shares=shares,
-        delta=_delta(figures, begin, results),
+        delta=_delta(*(_spreads(of) for of in _common([values[name], values[baseline]])), results),
         time_ratio=_time_ratio(method['runs'], results['methods'][baseline]['runs']),
         step_s=step_s.mean if step_s else None,
         peak_mb=max(_costs(method, 'peak_mb'), default=None),
@@ -266,11 +274,15 @@ def _delta(
     results: Mapping[str, Any],
 ) -> float | None:
     """Mean relative gain of the means; None if it is not asked for or a figure is missing or 0."""
-    keys = [(metric.key, WHOLE) for metric in metrics_of(results) if metric.headline]
+    metrics = [metric for metric in metrics_of(results) if metric.headline]
+    keys = [(metric.key, WHOLE) for metric in metrics]
     known = all(key in mine and key in baseline and baseline[key].mean > 0 for key in keys)
     if not results['delta'] or not known:
         return None
-    return delta_percent(*({key[0]: of[key].mean for key in keys} for of in (mine, baseline)))
+    higher = [metric.key.split('/')[-1] for metric in metrics if metric.more]
+    return delta_percent(
+        *({key[0]: of[key].mean for key in keys} for of in (mine, baseline)), higher
+    )
 
 
 def _analysed(method: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -74,7 +74,8 @@ def _headline_table(
     for metric in metrics:
         head += [f'{metric.label} {"↑" if metric.more else "↓"}', 'gap closed']
     head += ['Δ to the baseline'] if results['delta'] else []
-    head += ['step time', 'peak memory', 'parameters (inference)']
+    timed = any(row.time_ratio is not None for row in rows)
+    head += [*(['step time'] if timed else []), 'peak memory', 'parameters (inference)']
     analyses = [
         (label, name)
         for label, name in (('MMD² ↓', 'mmd2'), ('z apart ↓', 'relative'))
@@ -88,7 +89,8 @@ def _headline_table(
             figure = row.figures.get((metric.key, WHOLE))
             cells += [figure_text(figure, metric.digits), share_text(row, metric.key)]
         cells += [delta_text(row)] if results['delta'] else []
-        cells += [_ratio(row.time_ratio), _memory(row.peak_mb), _parameters(row)]
+        cells += [_ratio(row.time_ratio)] if timed else []
+        cells += [_memory(row.peak_mb), _parameters(row)]
         cells += [_analysis(getattr(row, name)) for _, name in analyses]
         body.append((row.group, cells))
     return _table(head, body)
@@ -127,9 +129,10 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
     out = [
         'Last iteration; mean ± sample standard deviation over the training seeds, data of one seed; '
         '(n=1): one seed, no spread. Gap closed: (method − baseline) / (full − baseline) of the means '
-        'over the same seeds. '
-        "Step time: median, over the baseline's on the same machine. Memory: largest of the training process."
+        'over the seeds that all three have. Memory: largest of the training process.'
     ]
+    if any(row.time_ratio is not None for row in rows):
+        out.append("Step time: mean, over the baseline's of the same seeds on the same machine.")
     if results['cities']:
         out.append(
             f'{UNLABELLED}: trained without labels of that task from that city; behind it the share of '

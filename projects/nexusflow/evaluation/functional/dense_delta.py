@@ -7,7 +7,7 @@ model. State which one a number refers to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 __all__ = ['HIGHER_IS_BETTER', 'delta_percent']
 
@@ -22,13 +22,18 @@ HIGHER_IS_BETTER = (
 )
 
 
-def delta_percent(metrics: Mapping[str, float], baseline: Mapping[str, float]) -> float:
+def delta_percent(
+    metrics: Mapping[str, float],
+    baseline: Mapping[str, float],
+    higher_is_better: Collection[str] = HIGHER_IS_BETTER,
+) -> float:
     """Mean of the relative gains over the baseline's metrics, percent.
 
     Args:
         metrics: Metric name, ``<task>/<metric>``, to its value.
         baseline: The same for the baseline: one metric a task, as published ``segmentation/mIoU``,
             ``depth/abs_err`` and ``normal/mean_deg``.
+        higher_is_better: Metrics of which more is better, without their task.
 
     Returns:
         The mean gain; positive is better.
@@ -53,5 +58,5 @@ def delta_percent(metrics: Mapping[str, float], baseline: Mapping[str, float]) -
         if not before > 0:
             raise ValueError(f"delta: the baseline's '{name}' is {before}, it must be above 0")
         gain = (metrics[name] - before) / before
-        gains.append(gain if name.split('/')[-1] in HIGHER_IS_BETTER else -gain)
+        gains.append(gain if name.split('/')[-1] in higher_is_better else -gain)
     return 100.0 * sum(gains) / len(gains)

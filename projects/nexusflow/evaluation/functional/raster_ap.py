@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from nexusflow.geometry.vector_map import AREA_CLASSES
+
 from .average_precision import SampleMatches
 from .chamfer_ap import MapLines
+from .raster_iou import whole_px
 
 __all__ = ['RECALL_POINTS', 'RasterAp', 'match_drawings']
 
 RECALL_POINTS = 101
-_AREAS = ('ped_crossing',)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class RasterAp:
 
     def thresholds(self, classes: Sequence[str]) -> NDArray[np.float64]:
         """(C, T) smallest IoU of a true positive."""
-        return np.array([self.area_ious if name in _AREAS else self.line_ious for name in classes])
+        return np.array(
+            [self.area_ious if name in AREA_CLASSES else self.line_ious for name in classes]
+        )
 
     def draw(self, lines: Sequence[NDArray[np.floating]], filled: bool) -> csr_array:
         """Draw each element alone.
@@ -69,7 +73,7 @@ class RasterAp:
         cells = []
         for pts in lines:
             mask = np.zeros(self.size_px, dtype=np.uint8)
-            pixels = np.rint((pts - low) / (high - low) * self.size_px[::-1]).astype(np.int32)
+            pixels = whole_px(np.rint((pts - low) / (high - low) * self.size_px[::-1]))
             if filled:
                 cv2.fillPoly(mask, [pixels], 1)
             else:
@@ -103,8 +107,8 @@ def match_drawings(
         mine = np.flatnonzero((pred_labels == label) & (scores >= spec.min_score))
         mine = mine[np.argsort(-scores[mine], kind='stable')][: spec.max_predictions]
         theirs = np.flatnonzero(true_labels == label)
-        found = spec.draw([pred.pts_m[k] for k in mine], name in _AREAS)
-        real = spec.draw([true.pts_m[k] for k in theirs], name in _AREAS)
+        found = spec.draw([pred.pts_m[k] for k in mine], name in AREA_CLASSES)
+        real = spec.draw([true.pts_m[k] for k in theirs], name in AREA_CLASSES)
         ious = _ious(found, real)
         all_hits.append(np.array([_greedy(ious, limit) for limit in thresholds[label]]))
         kept.append(mine)

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from .chamfer_ap import MapLines
 
-__all__ = ['NAMES', 'RasterIou', 'iou_counts', 'longest_edges', 'pool_iou']
+__all__ = ['NAMES', 'RasterIou', 'iou_counts', 'longest_edges', 'pool_iou', 'whole_px']
 
 NAMES = ('lanes', 'divider', 'crossing', 'contour')
+_FAR_PX = 1e6
 _CROSSING = 'ped_crossing'
 _DRAWN = ('divider', _CROSSING, 'boundary')
 
@@ -86,7 +87,12 @@ class RasterIou:
     def _pixels(self, pts_m: NDArray[np.floating]) -> NDArray[np.int32]:
         """(P, 2) column and row of the cells that hold the points."""
         cells = (np.asarray(pts_m, dtype=np.float64) + self.side_m / 2) / self.cell_m
-        return np.floor(cells).astype(np.int32)
+        return whole_px(np.floor(cells))
+
+
+def whole_px(px: NDArray[np.floating]) -> NDArray[np.int32]:
+    """Pixels for OpenCV; what is far off stays off its side, where 32 bits alone would wrap around."""
+    return px.clip(-_FAR_PX, _FAR_PX).astype(np.int32)
 
 
 def longest_edges(ring: NDArray[np.floating], tolerance_m: float) -> list[NDArray[np.floating]]:
@@ -94,13 +100,14 @@ def longest_edges(ring: NDArray[np.floating], tolerance_m: float) -> list[NDArra
 
     Args:
         ring: (P, 2) outline, metres; an open line with fewer than 3 edges comes back as it is.
-        tolerance_m: Vertices that change the outline by less do not end an edge.
+        tolerance_m: Vertices that change the outline by less do not end an edge, and ends no farther apart are one.
 
     Returns:
         Up to two (2, 2) edges.
     """
-    ring = np.asarray(ring, dtype=np.float64)
-    if np.array_equal(ring[0], ring[-1]):
+    ring = np.array(ring, dtype=np.float64)
+    if np.linalg.norm(ring[-1] - ring[0]) <= tolerance_m:
+        ring[-1] = ring[0]
         corner = int(((ring - ring[:-1].mean(axis=0)) ** 2).sum(axis=1).argmax())
         ring = np.concatenate([ring[corner:], ring[1 : corner + 1]])
     corners = shapely.get_coordinates(shapely.simplify(shapely.linestrings(ring), tolerance_m))

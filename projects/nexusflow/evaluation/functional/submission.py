@@ -145,7 +145,7 @@ def read_submission(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: No ``meta`` or no ``results``; the message names the file.
     """
     content = read_json(path)
-    missing = {'meta', 'results'} - set(content)
+    missing = {'meta', 'results'} - set(content if isinstance(content, dict) else ())
     if missing:
         raise ValueError(
             f'{path}: no field {sorted(missing)}; expected a nuScenes tracking submission'

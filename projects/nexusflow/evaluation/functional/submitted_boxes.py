@@ -66,6 +66,7 @@ def submitted_boxes(
     tokens = [frames.tokens[index] for index in frame]
     arrays = {name: _array(rows, tokens, name) for name in _WIDTHS}
     number: dict[tuple[str, Any], int] = {}
+    _refuse(['tracking_id' not in r for r in rows], tokens, 'tracking_id is missing')
     ids = ((frames.scene[i], r['tracking_id']) for i, r in zip(frame, rows, strict=True))
     columns = BoxColumns(
         frame=frame,
@@ -100,7 +101,7 @@ def _array(rows: Sequence[Mapping[str, Any]], tokens: list[str], name: str) -> N
 def _labels(rows: Sequence[Mapping[str, Any]], tokens: list[str]) -> NDArray[np.int64]:
     """(N,) indices into ``TRACKING_CLASSES``."""
     label_of = {name: index for index, name in enumerate(TRACKING_CLASSES)}
-    labels = np.array([label_of.get(r['tracking_name'], -1) for r in rows], dtype=np.int64)
+    labels = np.array([label_of.get(r.get('tracking_name'), -1) for r in rows], dtype=np.int64)
     _refuse(labels < 0, tokens, f'tracking_name is none of {list(TRACKING_CLASSES)}')
     return labels
 

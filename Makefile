@@ -16,10 +16,15 @@ DEMO_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements/constraints.txt
-# mmcv's CPU operators only, also where there is a GPU: mmdet3d imports them, our model needs none.
-MMCV := CUDA_VISIBLE_DEVICES= MMCV_WITH_OPS=1 FORCE_CUDA=0 $(PIP) --no-build-isolation mmcv==2.1.0
+# mmcv's CPU operators, also where there is a GPU: mmdet3d imports them, our model needs none. MMCV_CUDA=1 builds those
+# for CUDA too (needs nvcc), which e.g. Mask R-CNN takes.
+MMCV_CUDA ?= 0
+MMCV := MMCV_WITH_OPS=1 FORCE_CUDA=$(MMCV_CUDA) $(PIP) --no-build-isolation mmcv==2.1.0
+ifeq ($(MMCV_CUDA),0)
+MMCV := CUDA_VISIBLE_DEVICES= $(MMCV)
+endif
 
-.PHONY: setup demo test test-gpu lint clean
+.PHONY: setup demo test test-gpu lint clean always
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -43,7 +48,12 @@ clean:
 	rm -rf $(VENV) build projects/*.egg-info
 
 # Each step leaves a file, so that an interrupted set-up goes on where it stopped.
-$(VENV)/torch: requirements/build.txt
+# Another torch or mmcv than the last call asked for is installed.
+$(VENV)/asked: always
+	@mkdir -p $(VENV)
+	@echo '$(TORCH_SPEC) $(MMCV_CUDA)' | cmp -s - $@ || echo '$(TORCH_SPEC) $(MMCV_CUDA)' > $@
+
+$(VENV)/torch: requirements/build.txt $(VENV)/asked
 	$(PYTHON) -m venv $(VENV)
 	@echo "[1/3] $(TORCH_SPEC)"
 	$(PIP) -r requirements/build.txt

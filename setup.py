@@ -18,6 +18,8 @@ OPENMMLAB = [
     # Images are read and warped with cv2; scipy assigns predictions to objects.
     'opencv-python-headless',
     'scipy',
+    # mmengine imports its pkg_resources
+    'setuptools<81',
 ]
 # The official evaluation; OpenCV draws what raster metrics compare, scipy matches tracks.
 EVAL = ['nuscenes-devkit>=1.2.0', 'motmetrics>=1.4.0', 'pandas', 'opencv-python-headless', 'scipy']

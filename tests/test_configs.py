@@ -21,6 +21,7 @@ ROOT = CONFIGS.parent
 DOCS = ROOT / 'docs'
 RESULTS = sorted((DOCS / 'results').glob('*.json'))
 R50 = [path for path in SHIPPED if path.name.startswith('nexusflow_r50')]
+TINY_NUS = CONFIGS / 'nexusflow' / 'nexusflow_tiny_nus.py'
 
 
 @pytest.fixture(scope='module')
@@ -74,7 +75,7 @@ def test_long_trainings_write_checkpoints_on_their_way(shipped):
         assert hook.interval <= length / 2, name
 
 
-@pytest.mark.parametrize('path', R50, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', [*R50, TINY_NUS], ids=lambda path: path.stem)
 @pytest.mark.parametrize(
     ('version', 'split'), [(None, ''), ('v1.0-mini', 'mini_')], ids=['trainval', 'mini']
 )
@@ -159,7 +160,7 @@ def test_cities_as_splits_as_the_documentation_shows(tmp_path, monkeypatch):
     )
     for name, rows in tables.items():
         (folder / f'{name}.json').write_text(json.dumps(rows))
-    script, far, _ = blocks_of(DOCS / 'own_data.md')
+    _, script, far, _ = blocks_of(DOCS / 'own_data.md')
     exec(compile(script, 'docs/own_data.md', 'exec'), {})
     assert json.loads((folder / 'splits.json').read_text()) == dict(
         far_train=['scene boston-seaport', 'scene singapore-onenorth'],
@@ -172,6 +173,25 @@ def test_cities_as_splits_as_the_documentation_shows(tmp_path, monkeypatch):
         cfg.test_evaluator[1].eval_set == 'far_val'
         and 'city_eval_sets' not in cfg.test_evaluator[1]
     )
+
+
+def test_tracks_without_maps_as_the_documentation_shows(tmp_path, monkeypatch):
+    monkeypatch.setenv('NEXUSFLOW_VERSION', 'v1.0-mini')
+    monkeypatch.setenv('NEXUSFLOW_DATA_ROOT', '/somewhere')
+    cfg = resolved(blocks_of(DOCS / 'own_data.md')[0], tmp_path)
+    assert cfg.train_dataloader.dataset.supervision == dict(type='Full', tasks=('track',))
+    for evaluators in (cfg.val_evaluator, cfg.test_evaluator):
+        assert [metric.eval_set for metric in evaluators] == ['mini_val']
+    for loader, split in ((cfg.train_dataloader, 'train'), (cfg.val_dataloader, 'val')):
+        assert loader.dataset.data_root == '/somewhere'
+        assert loader.dataset.ann_file == f'nexusflow_infos_mini_{split}.pkl'
+        assert loader.dataset.pipeline[0].reduce == 4
+
+
+def test_worlds_of_one_city_have_no_sets_of_cities(shipped):
+    for evaluators in ('val_evaluator', 'test_evaluator'):
+        metric = shipped['nexusflow_tiny_full_av2.py'][evaluators][1]
+        assert metric.eval_set == 'world_val' and 'city_eval_sets' not in metric
 
 
 def test_own_data_as_the_documentation_shows(tmp_path):

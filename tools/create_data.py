@@ -17,8 +17,10 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -109,8 +111,22 @@ def convert_nuscenes(args: argparse.Namespace) -> None:
             for city, layers in info['metainfo'][key].items():
                 if any(layers.values()):
                     print(f'  {city}: {key.replace("_", " ")}: {layers}')
+    left = [] if args.splits else inner_splits(args.root_path, args.version, paths)
+    if left:
+        listed = args.root_path / args.version / 'splits.json'
+        print(
+            f'no file for {", ".join(left)}, parts of another split; --splits {listed} makes one for each'
+        )
     if total:
         print(f'{total} samples in {seconds:.1f} s: {total / seconds:.0f} samples/s')
+
+
+def inner_splits(root: Path, version: str, made: Collection[str]) -> list[str]:
+    """Splits of a version's own list that got no info file."""
+    path = root / version / 'splits.json'
+    return (
+        [name for name in json.loads(path.read_text()) if name not in made] if path.exists() else []
+    )
 
 
 def check_nyuv2(args: argparse.Namespace) -> None:
@@ -138,6 +154,8 @@ def main() -> None:
     args = parse_args()
     try:
         args.run(args)
+    except PermissionError as e:
+        sys.exit(f'error: {e}; --out-dir writes the info files elsewhere')
     except (FileExistsError, FileNotFoundError, ValueError) as e:
         sys.exit(f'error: {e}')
 

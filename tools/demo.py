@@ -91,12 +91,13 @@ def parse_args() -> argparse.Namespace:
 def data_stages(args: argparse.Namespace, world: Path) -> list[Stage]:
     """Make the world, and its info files."""
     flags = shlex.split(SMOKE_WORLD) if args.smoke else []
-    make = f'--out {world} --preset demo --seed {args.seed} --workers {args.workers}'
-    convert = f'nuscenes --root-path {world} --version {VERSION} --workers {args.workers}'
+    workers = ['--workers', str(args.workers)]
+    make = ['--out', str(world), '--preset', 'demo', '--seed', str(args.seed), *workers]
+    convert = ['nuscenes', '--root-path', str(world), '--version', VERSION, *workers]
     return [
         Stage(
             'world',
-            command('make_world.py', *shlex.split(make), *flags),
+            command('make_world.py', *make, *flags),
             seconds=60,
             outputs=(world / VERSION / 'splits.json',),
             folder=world,
@@ -104,7 +105,7 @@ def data_stages(args: argparse.Namespace, world: Path) -> list[Stage]:
         ),
         Stage(
             'convert',
-            command('create_data.py', *shlex.split(convert)),
+            command('create_data.py', *convert),
             needs=('world',),
             seconds=15,
             outputs=(world / 'nexusflow_infos_world_val.pkl',),

@@ -8,7 +8,11 @@ _base_ = [
 ]
 data_root = '{{$NEXUSFLOW_DATA_ROOT:data/nuscenes}}'
 version = '{{$NEXUSFLOW_VERSION:v1.0-trainval}}'
-train_split, val_split = ('mini_train', 'mini_val') if version == 'v1.0-mini' else ('train', 'val')
+train_split, val_split = {
+    'v1.0-mini': ('mini_train', 'mini_val'),
+    # to write a submission; there is nothing to train on
+    'v1.0-test': ('test', 'test'),
+}.get(version, ('train', 'val'))
 train_info = f'nexusflow_infos_{train_split}.pkl'
 val_info = f'nexusflow_infos_{val_split}.pkl'
 image_hw = (256, 704)

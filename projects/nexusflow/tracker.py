@@ -21,6 +21,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 
 from .datasets.frames import TRACK_CLASSES, FrameSpec
+from .engine.cli import require_checkpoint
 from .engine.loading import build_model
 from .evaluation.metrics.arrays import box_arrays, map_arrays, to_numpy
 from .geometry.frames import invert_rigid
@@ -106,7 +107,7 @@ class Tracker:
 
         Args:
             config: File or object that the model was trained with.
-            checkpoint: Its ``.pth`` file.
+            checkpoint: Its ``.pth`` file, or the work dir of a training: its latest one.
             device: 'cpu', 'cuda:0', ...
             lidar2ego: See :class:`Tracker`.
 
@@ -119,7 +120,9 @@ class Tracker:
         data = cfg.test_dataloader.dataset
         names = {key: data[key] for key in ('track_classes', 'map_classes') if key in data}
         transforms = [dict(t) for t in data.pipeline if t['type'] != _LOADING]
-        return cls(build_model(cfg, checkpoint, device), transforms, lidar2ego, **names)
+        return cls(
+            build_model(cfg, require_checkpoint(checkpoint), device), transforms, lidar2ego, **names
+        )
 
     def reset(self) -> None:
         """Forget everything; the next frame may be of any time and place."""

@@ -169,6 +169,15 @@ def test_broken_samples(tmp_path, info):
     assert not path.exists()
 
 
+def test_labels_that_count_other_classes_are_refused(info, tmp_path):
+    fresh = pickle.loads(pickle.dumps(info))
+    fresh['metainfo']['categories'] = ['pedestrian', 'car']
+    with pytest.raises(
+        InfoFileError, match=r"metainfo\['categories'\] is \['pedestrian', 'car'\], labels count"
+    ):
+        save_info(tmp_path / 'x.pkl', fresh)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / 'x.pkl'
     save_plain(path, 'old')

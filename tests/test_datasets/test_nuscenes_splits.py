@@ -44,17 +44,23 @@ def listed(root, *sources, allow_missing=False):
 def test_parts_of_other_splits_get_no_file(tmp_path):
     splits = {
         'val_a': ['s3'],
-        'train': ['s2', 's1'],
-        'val': ['s3', 's4'],
+        'w_train': ['s2', 's1'],
+        'w_val': ['s3', 's4'],
         'again': ['s4', 's3'],
         'overlap': ['s1', 's3'],
     }
     write(tmp_path, 'v1.0-world', 'splits.json', splits)
     assert names(splits_of(tmp_path, 'v1.0-world')) == {
-        'train': ['s1', 's2'],
-        'val': ['s3', 's4'],
+        'w_train': ['s1', 's2'],
+        'w_val': ['s3', 's4'],
         'overlap': ['s1', 's3'],
     }
+
+
+def test_names_that_the_devkit_keeps_are_refused(tmp_path):
+    write(tmp_path, 'v1.0-mine', 'splits.json', {'a': ['s1'], 'val': ['s3']})
+    with pytest.raises(ValueError, match=r"splits.json: the devkit keeps the name 'val'.*'my_val'"):
+        splits_of(tmp_path, 'v1.0-mine')
 
 
 def test_official_versions_have_the_devkits_splits(tmp_path):

@@ -20,7 +20,7 @@ from mmengine.structures import InstanceData
 from nexusflow.datasets.info_file import load_plain, save_plain
 from nexusflow.evaluation import NexusMapMetric, NexusTrackMetric
 from nexusflow.evaluation.functional.map_results import read_map_results
-from nexusflow.evaluation.functional.submission import tracks_from_submission
+from nexusflow.evaluation.functional.submission import read_submission, tracks_from_submission
 from nexusflow.geometry.polylines import resample
 
 MAP_CLASSES = ['divider', 'ped_crossing', 'boundary']
@@ -278,6 +278,16 @@ def test_track_metric_links_the_boxes_of_the_tracks_where_there_are_no_detection
         metric.process(None, [sample.to_dict()])
     scores = metric.evaluate(12)
     assert scores['track_greedy/AMOTA'] == scores['track/AMOTA'] == pytest.approx(1.0)
+
+
+def test_submission_alone_where_labels_are_not_public(small_world, tmp_path):
+    metric = track_metric(small_world, out_dir=str(tmp_path), format_only=True)
+    metric.dataset_meta = {'track_classes': TRACK_CLASSES}
+    metric.process(None, [sample.to_dict() for sample in track_samples(small_world)])
+    assert metric.evaluate(0) == {}
+    assert read_submission(tmp_path / 'tracking_submission.json')['results']
+    with pytest.raises(ValueError, match='format_only writes the submission; set out_dir'):
+        track_metric(small_world, format_only=True)
 
 
 def test_track_metric_needs_class_names_eval_sets_and_motmetrics(small_world, monkeypatch):

@@ -41,7 +41,7 @@ def run_tool(name, *args):
 @pytest.fixture(scope='module')
 def smoke(tmp_path_factory):
     """Folder and output of a smoke run with one method."""
-    work_dir = tmp_path_factory.mktemp('demo')
+    work_dir = tmp_path_factory.mktemp('demo') / 'a folder'
     done = run_tool(
         'demo', '--smoke', '--work-dir', work_dir, '--methods', 'nexusflow', '--workers', '1'
     )

@@ -137,6 +137,11 @@ def check_info(info: Info, path: Path) -> None:
     for key in _META_KEYS:
         if key not in meta:
             raise InfoFileError(f"{path}: metainfo['{key}'] is missing; {mend}")
+    if list(meta['categories']) != list(CATEGORIES):
+        raise InfoFileError(
+            f"{path}: metainfo['categories'] is {list(meta['categories'])}, labels count {list(CATEGORIES)}; "
+            'write these, and labels that count them (-1: none of them)'
+        )
     for i, sample in enumerate(info['data_list']):
         fault = _sample_fault(sample)
         if fault:

@@ -18,6 +18,17 @@ _OFFICIAL = {
     'v1.0-test': ('test',),
 }
 
+VERSION_OF_SPLIT = {
+    'train': 'trainval',
+    'val': 'trainval',
+    'train_detect': 'trainval',
+    'train_track': 'trainval',
+    'test': 'test',
+    'mini_train': 'mini',
+    'mini_val': 'mini',
+}
+"""The devkit's splits and how the name of their version ends; a custom split cannot take their names."""
+
 Split = Mapping[str, frozenset[str] | None]
 """Scene name -> the tokens of its samples that belong; None: all of them."""
 
@@ -68,6 +79,12 @@ def splits_of(root: Path, version: str, spec: SplitSpec | None = None) -> dict[s
         splits = {str(k): sorted(map(str, v)) for k, v in json.loads(path.read_text()).items()}
     except (ValueError, AttributeError, TypeError) as e:
         raise ValueError(f'{path}: expected {{"split": ["scene name", ...]}}, got {e}') from e
+    kept = sorted(splits.keys() & VERSION_OF_SPLIT)
+    if kept:
+        raise ValueError(
+            f"{path}: the devkit keeps the name '{kept[0]}' for its own split, and would not evaluate this one; "
+            f"call it e.g. 'my_{kept[0]}'"
+        )
     own = [name for name in splits if not _is_part(name, splits)]
     return {name: dict.fromkeys(splits[name]) for name in own}
 

@@ -37,7 +37,7 @@ def build_model(
         ValueError: Weights are missing, of another shape, or belong to another model.
     """
     if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"checkpoint '{checkpoint}' does not exist")
+        raise FileNotFoundError(f"checkpoint '{checkpoint}' does not exist; give a local .pth file")
     settings = dict(cfg.model)
     if not keep_regulariser:
         settings.pop(TRAINING_ONLY, None)

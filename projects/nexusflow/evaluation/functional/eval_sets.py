@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nexusflow.datasets.nuscenes_splits import VERSION_OF_SPLIT
 from nexusflow.datasets.nuscenes_tables import check_version
 
 from .files import read_json
@@ -13,16 +14,6 @@ from .files import read_json
 __all__ = ['DEVKIT', 'check_eval_set', 'parts_of_eval_set', 'scenes_of_eval_set']
 
 DEVKIT = 'nuscenes-devkit>=1.2,<2'
-_VERSION_OF = {
-    'train': 'trainval',
-    'val': 'trainval',
-    'train_detect': 'trainval',
-    'train_track': 'trainval',
-    'test': 'test',
-    'mini_train': 'mini',
-    'mini_val': 'mini',
-}
-"""Predefined splits and how the name of their version ends; a custom split cannot take their names."""
 _TABLES = (
     'scene',
     'sample',
@@ -63,7 +54,7 @@ def scenes_of_eval_set(data_root: str | Path, version: str, eval_set: str) -> li
         ValueError: There is no such eval set.
     """
     _check_name(data_root, version, eval_set)
-    if eval_set not in _VERSION_OF:
+    if eval_set not in VERSION_OF_SPLIT:
         return _custom_scenes(data_root, version, eval_set)
     try:
         from nuscenes.utils.splits import create_splits_scenes
@@ -89,13 +80,14 @@ def parts_of_eval_set(data_root: str | Path, version: str, eval_set: str) -> dic
 
 def _check_name(data_root: str | Path, version: str, eval_set: str) -> None:
     """Refuse an eval set that is neither custom nor predefined for the version."""
-    suffix = _VERSION_OF.get(eval_set)
+    suffix = VERSION_OF_SPLIT.get(eval_set)
     if suffix is None:
         _custom_scenes(data_root, version, eval_set)
     elif not version.endswith(suffix):
+        known = sorted(_splits(data_root, version).keys() - VERSION_OF_SPLIT)
         raise ValueError(
             f'eval set {eval_set!r} belongs to versions that end with {suffix!r}, not to'
-            f' {version!r}; name another version, or one of {sorted(_splits(data_root, version))}'
+            f' {version!r}; name another version, or one of {known}'
         )
 
 

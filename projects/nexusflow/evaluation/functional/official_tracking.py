@@ -183,7 +183,9 @@ def _run_devkit(path: Path, data_root: str, version: str, eval_set: str) -> tupl
             verbose=False,
         )
     except Exception as error:
-        if 'Invalid box type' not in str(error):
+        # an assertion without words: the tables have no annotation at all
+        empty = isinstance(error, AssertionError) and not str(error)
+        if not empty and 'Invalid box type' not in str(error):
             raise
         raise ValueError(
             f'{data_root}: eval set {eval_set!r} has no annotated box of a tracking class, so'

@@ -60,13 +60,14 @@ class NexusTrackMetric(TokenMetric):
         greedy_min_score: Detections of a lower score are not linked.
         out_dir: Where ``tracking_submission.json`` and the summaries are written; nowhere by
             default.
+        format_only: Whether only the submission is written, for a split whose labels are not public.
         workers: Processes of the official evaluation; each judges whole eval sets.
         prefix: First part of the metric names.
         collect_device: ``'cpu'`` or ``'gpu'``: how processes exchange results.
 
     Raises:
         ImportError: ``official``, and devkit or motmetrics missing.
-        ValueError: An eval set does not exist.
+        ValueError: An eval set does not exist; ``format_only`` without ``out_dir``.
     """
 
     default_prefix = 'track'
@@ -82,6 +83,7 @@ class NexusTrackMetric(TokenMetric):
         greedy: bool = False,
         greedy_min_score: float = 0.0,
         out_dir: str | None = None,
+        format_only: bool = False,
         workers: int = 1,
         prefix: str | None = None,
         collect_device: str = 'cpu',
@@ -95,6 +97,9 @@ class NexusTrackMetric(TokenMetric):
         self.official, self.workers = official, workers
         self.greedy, self.greedy_min_score = greedy, greedy_min_score
         self.out_dir = None if out_dir is None else Path(out_dir)
+        self.format_only = format_only
+        if format_only and out_dir is None:
+            raise ValueError('NexusTrackMetric: format_only writes the submission; set out_dir')
         if official:
             require_devkit()
         for name in self.eval_sets.values():
@@ -113,6 +118,8 @@ class NexusTrackMetric(TokenMetric):
         submission = to_submission({token: kept.tracks for token, kept in results.items()})
         if self.out_dir is not None:
             write_submission(self.out_dir / SUBMISSION_FILE, submission)
+        if self.format_only:
+            return {}
         if not any(submission['results'].values()):
             best = max((kept.best_score for kept in results.values()), default=0.0)
             print_log(

@@ -158,3 +158,25 @@ def test_a_constant_network_that_still_moves_counts_as_collapsed(size):
         CollapseTest().reason([rows + noise(size, 8, seed=i) for i, rows in enumerate(moving)])
         is None
     )
+
+
+@pytest.mark.parametrize('drift', [0.1, 0.5])
+def test_a_common_drift_of_the_weights_makes_no_likeness(drift):
+    """Two tasks that have nothing to do with each other, sixteen passes of four samples."""
+
+    def measured(step):
+        generator = torch.Generator().manual_seed(0)
+        passes = {
+            task: [
+                (rows, rows + 0.3 * index + step * k)
+                for k in range(16)
+                for rows in [0.5 * torch.randn(4, 256, generator=generator)]
+            ]
+            for index, task in enumerate(('map', 'track'))
+        }
+        return alignment_scalars(passes)
+
+    still, moved = measured(0.0), measured(drift)
+    for name in ('cka_map_track', 'mmd_map_track'):
+        assert moved[name].item() == pytest.approx(still[name].item(), rel=1e-3)
+    assert still['mmd_map_track'] > 0.01

@@ -112,6 +112,15 @@ def deviations(passes: Sequence[Tensor]) -> Tensor:
     return torch.cat(parts)
 
 
+def _without_drift(passes: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+    """All rows of each task, less the centre of their pass over all tasks, which moves with the weights."""
+    centres = [torch.cat(rows).mean(dim=0) for rows in zip(*passes.values(), strict=True)]
+    return {
+        task: torch.cat([rows - centre for rows, centre in zip(of, centres, strict=True)])
+        for task, of in passes.items()
+    }
+
+
 @torch.no_grad()
 def alignment_scalars(passes: Passes) -> dict[str, Tensor]:
     """Everything that two or more samples tell.
@@ -122,7 +131,7 @@ def alignment_scalars(passes: Passes) -> dict[str, Tensor]:
 
     Returns:
         ``distance``, mean distance of a task's z to the centre; for each pair of tasks ``mmd_<i>_<j>`` (squared,
-        biased) and ``cka_<i>_<j>`` of z; for each task, and v one of h and z, ``rank_<v>_<i>``, ``std_<v>_<i>`` and
+        biased) and ``cka_<i>_<j>`` of z, without what all tasks drift from pass to pass; for each task, and v one of h and z, ``rank_<v>_<i>``, ``std_<v>_<i>`` and
         ``top_<v>_<i>``, the largest eigenvalue's share of the variance, these three of the :func:`deviations`.
 
     Raises:
@@ -136,9 +145,11 @@ def alignment_scalars(passes: Passes) -> dict[str, Tensor]:
     """
     z = {task: torch.cat([pair[1] for pair in pairs]) for task, pairs in passes.items()}
     scalars = {'distance': center_distance(torch.stack(tuple(z.values())))}
+    apart = {task: deviations([pair[1] for pair in pairs]) for task, pairs in passes.items()}
+    still = _without_drift({task: [pair[1] for pair in pairs] for task, pairs in passes.items()})
     for i, j in combinations(passes, 2):
-        scalars[f'mmd_{i}_{j}'] = mmd2(z[i], z[j])
-        scalars[f'cka_{i}_{j}'] = linear_cka(z[i], z[j])
+        scalars[f'mmd_{i}_{j}'] = mmd2(still[i], still[j])
+        scalars[f'cka_{i}_{j}'] = linear_cka(apart[i], apart[j])
     for task, pairs in passes.items():
         for name, vectors in zip('hz', zip(*pairs, strict=True), strict=True):
             rows = deviations(vectors)

@@ -131,8 +131,9 @@ def alignment_scalars(passes: Passes) -> dict[str, Tensor]:
 
     Returns:
         ``distance``, mean distance of a task's z to the centre; for each pair of tasks ``mmd_<i>_<j>`` (squared,
-        biased) and ``cka_<i>_<j>`` of z, without what all tasks drift from pass to pass; for each task, and v one of h and z, ``rank_<v>_<i>``, ``std_<v>_<i>`` and
-        ``top_<v>_<i>``, the largest eigenvalue's share of the variance, these three of the :func:`deviations`.
+        biased) and ``cka_<i>_<j>`` of z, without what all tasks drift from pass to pass; for each task, and v one of h
+        and z, ``rank_<v>_<i>``, ``std_<v>_<i>`` and ``top_<v>_<i>``, the largest eigenvalue's share of the variance,
+        these three of the :func:`deviations`.
 
     Raises:
         ValueError: If there are fewer samples.

@@ -85,7 +85,13 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='tiny data, a few steps: shows only that all of it runs',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.work_dir = args.work_dir.resolve()
+    if ' ' in str(args.work_dir):
+        parser.error(
+            f'--work-dir: {args.work_dir} has a space, which mmengine drops from --cfg-options; name another folder'
+        )
+    return args
 
 
 def data_stages(args: argparse.Namespace, world: Path) -> list[Stage]:
@@ -203,7 +209,6 @@ def main() -> int:
     """Run what is missing, then write the results."""
     args = parse_args()
     signal.signal(signal.SIGTERM, end_on)
-    args.work_dir = args.work_dir.resolve()
     world = args.work_dir / 'world'
     stages = data_stages(args, world)
     pairs = [method_stages(args, name, args.work_dir / name) for name in args.methods]

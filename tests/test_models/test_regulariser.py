@@ -16,8 +16,8 @@ ALIGNED = [
     path for path in CONFIGS
     if Config.fromfile(path).model.get('regulariser', {}).get('type') == 'NexusFlowRegulariser'
 ]  # fmt: skip
-# all but those of another length
-SAME_BUDGET = [path for path in CONFIGS if not path.stem.endswith('15min')]
+# all but those of another length or of other data
+SAME_BUDGET = [path for path in CONFIGS if path.stem.split('_')[-1] not in ('15min', 'nus', 'av2')]
 SAMPLES = [SimpleNamespace(tasks=('depth',)), SimpleNamespace(tasks=())]
 
 

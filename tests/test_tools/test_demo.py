@@ -41,12 +41,18 @@ def run_tool(name, *args):
 @pytest.fixture(scope='module')
 def smoke(tmp_path_factory):
     """Folder and output of a smoke run with one method."""
-    work_dir = tmp_path_factory.mktemp('demo') / 'a folder'
+    work_dir = tmp_path_factory.mktemp('demo')
     done = run_tool(
         'demo', '--smoke', '--work-dir', work_dir, '--methods', 'nexusflow', '--workers', '1'
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return work_dir, done.stdout
+
+
+def test_a_folder_whose_name_mmengine_would_change_is_refused(tmp_path):
+    done = run_tool('demo', '--smoke', '--work-dir', tmp_path / 'a folder')
+    assert done.returncode == 2 and not list(tmp_path.iterdir())
+    assert 'a folder has a space, which mmengine drops' in done.stderr
 
 
 def test_metrics_of_each_city_are_written(smoke):

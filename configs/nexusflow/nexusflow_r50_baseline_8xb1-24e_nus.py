@@ -2,19 +2,10 @@
 # nuScenes, ResNet-50: map labels from Boston only, track labels from Singapore only, nothing added.
 _base_ = [
     '../_base_/default_runtime.py',
-    '../_base_/dataset_clips.py',
+    '../_base_/dataset_nus.py',
     '../_base_/model_r50.py',
     '../_base_/schedule_24e.py',
 ]
-data_root = '{{$NEXUSFLOW_DATA_ROOT:data/nuscenes}}'
-version = '{{$NEXUSFLOW_VERSION:v1.0-trainval}}'
-train_split, val_split = {
-    'v1.0-mini': ('mini_train', 'mini_val'),
-    # to write a submission; there is nothing to train on
-    'v1.0-test': ('test', 'test'),
-}.get(version, ('train', 'val'))
-train_info = f'nexusflow_infos_{train_split}.pkl'
-val_info = f'nexusflow_infos_{val_split}.pkl'
 image_hw = (256, 704)
 load_images = dict(type='NexusLoadMultiViewImages', reduce=2)
 train_pipeline = [
@@ -38,24 +29,13 @@ train_dataloader = dict(
     num_workers=4,
     sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True),
     dataset=dict(
-        data_root=data_root,
-        ann_file=train_info,
         clip_length=5,
         supervision=dict(type='ByLocation', map=['boston-*'], track=['singapore-*']),
         pipeline=train_pipeline,
     ),
 )
-val_dataloader = dict(
-    num_workers=4, dataset=dict(data_root=data_root, ann_file=val_info, pipeline=test_pipeline)
-)
+val_dataloader = dict(num_workers=4, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-# Queenstown and Holland Village are in Singapore too; cities of the official val split by splits.json
-map_metric = dict(type='NexusMapMetric', ann_file=f'{data_root}/{val_info}')
-track_metric = dict(
-    type='NexusTrackMetric', data_root=data_root, version=version, eval_set=val_split
-)
-val_evaluator = [map_metric, track_metric]
-test_evaluator = [map_metric, dict(track_metric, official=True, greedy=True)]
 # clips of three frames, then four, then all five
 custom_hooks = [dict(type='NexusClipLengthHook', lengths=(3, 4, 5), milestones=(8, 16))]
 default_hooks = dict(checkpoint=dict(by_epoch=True, interval=1))

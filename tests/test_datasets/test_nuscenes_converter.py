@@ -324,6 +324,11 @@ def test_bad_input(nuscenes_root, tmp_path):
         convert(ConvertSpec(nuscenes_root, 'v1.0-mini', tmp_path))
     root = tmp_path / 'root'
     shutil.copytree(nuscenes_root, root, ignore=shutil.ignore_patterns('samples'))
+    scenes = (root / VERSION / 'scene.json').read_text()
+    (root / VERSION / 'scene.json').write_text(scenes.replace('"left-1"', '"../left-1"'))
+    with pytest.raises(ValueError, match=r"scene.json: name '../left-1' cannot be that of a file"):
+        convert(spec_of(root, tmp_path), progress=False)
+    (root / VERSION / 'scene.json').write_text(scenes)
     (root / VERSION / 'ego_pose.json').write_text('[{"token": ')
     with pytest.raises(ValueError, match='ego_pose.json is not valid JSON .*unpack it again'):
         convert(spec_of(root, tmp_path), progress=False)

@@ -324,6 +324,16 @@ def test_runs_measured_elsewhere_are_not_repeated(toy, call, capsys):
     taken = json.loads((toy / 'work' / 'results.json').read_text())['methods']
     assert taken['full']['runs']['0']['machine'] == ['elsewhere']
     assert not (toy / 'work' / 'data').exists()  # nothing to run, no data to make
+    for method in nameless['methods'].values():
+        for record in method['runs'].values():
+            del record['keys']
+    write_json(toy / 'keyless.json', nameless)
+    assert call(*chosen, '--elsewhere', str(toy / 'keyless.json'), '--table-only') == 0
+    assert '0 runs of the same configuration and data' in capsys.readouterr().out
+    del nameless['methods']['full']['runs']['0']['cost']
+    write_json(toy / 'costless.json', nameless)
+    assert call(*chosen, '--elsewhere', str(toy / 'costless.json'), '--table-only') == 2
+    assert "a run lacks one of ['code', 'cost'" in capsys.readouterr().err
     # what has another configuration now is run here
     write_config(toy / 'configs', 'base', 3.0)
     assert call(*chosen, '--elsewhere', str(earlier)) == 0

@@ -8,7 +8,6 @@ that the sweeps of v1.0-trainval (2.6 million sample_data) never live in memory 
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -64,10 +63,10 @@ class NuScenesTables:
         self._folder = root / version
         self._scenes = {s['name']: s for s in self._table('scene')}
         # a scene's name becomes that of a file
-        bad = [name for name in self._scenes if re.fullmatch(r'\w[\w.-]*', name) is None]
+        bad = [name for name in self._scenes if '/' in name or name.startswith('.')]
         if bad:
             raise ValueError(
-                f"{self._folder / 'scene.json'}: name {bad[0]!r} is not made of letters, digits and '_.-'; rename it"
+                f'{self._folder / "scene.json"}: name {bad[0]!r} cannot be that of a file; rename the scene'
             )
         names = list(scene_names)
         unknown = [n for n in names if n not in self._scenes]

@@ -67,12 +67,17 @@ def load_plain(path: Path) -> Any:
 
 def _refuse_forged(content: Any) -> None:
     """Refuse arrays whose dtype a file has given parts that numpy would not: they read memory at will."""
-    todo, seen = [content], set()
+    todo, seen, plain = [content], set(), set()
     while todo:
         value = todo.pop()
         if isinstance(value, (np.ndarray, np.generic)):
-            if not _is_plain_dtype(value.dtype):
-                raise pickle.UnpicklingError(f'it contains an array of dtype {value.dtype.kind}')
+            # a file's arrays share a few of them
+            if id(value.dtype) not in plain:
+                if not _is_plain_dtype(value.dtype):
+                    raise pickle.UnpicklingError(
+                        f'it contains an array of dtype {value.dtype.kind}'
+                    )
+                plain.add(id(value.dtype))
             todo += value.tolist() if value.dtype.hasobject else []
         elif isinstance(value, (dict, list, tuple, set, frozenset)) and id(value) not in seen:
             seen.add(id(value))

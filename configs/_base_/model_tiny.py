@@ -55,8 +55,12 @@ model = dict(
         grid=bev_grid,
         num_layers=1,
         num_blocks=1,
-        # what drives is looked for farther away than who walks
-        newborns=dict(reach_m=(8.0, 8.0, 8.0, 8.0, 4.0, 8.0, 8.0)),
+        newborns=dict(gap_m=2.56),
+        # who walks is slower than what drives
+        motion=dict(
+            speed_std=(2.0, 2.0, 2.0, 2.0, 1.0, 2.0, 2.0),
+            accel_std=(1.5, 1.5, 1.5, 1.5, 0.7, 1.5, 1.5),
+        ),
         # objects are few where lines are many: up to three times the default weights, at which the map loses nothing
         loss=dict(cls_weight=4.0, box_weight=0.75, heat_weight=3.0, seg_weight=0.09),
     ),

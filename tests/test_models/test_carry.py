@@ -6,6 +6,7 @@ import torch
 
 from nexusflow.models.track.assigner import FrameTargets
 from nexusflow.models.track.carry import CarryRule
+from nexusflow.models.track.motion import STATE, MotionModel
 from nexusflow.models.track.queries import TrackQueries
 
 CPU = torch.device('cpu')
@@ -22,6 +23,7 @@ def make_frame():
     queries.ids, queries.scores, queries.labels = IDS, SCORES, torch.full_like(IDS, 6)
     queries.content = torch.arange(8.0).view(1, -1, 1).expand(2, -1, 4)
     queries.code = torch.randn(2, 8, 10, requires_grad=True)
+    queries.mean = queries.code.detach()[..., STATE]
     targets = FrameTargets(
         code=torch.zeros(2, 3, 10),
         labels=torch.tensor([[3, 4, 0], [0, 1, 2]]),
@@ -34,7 +36,7 @@ def make_frame():
 def carry(**kwargs):
     """Carried rows of each sample: the number of the row, its id and its class."""
     queries, targets = make_frame()
-    tracks = CarryRule(**kwargs)(queries, MATCHED, targets)
+    tracks = CarryRule(**kwargs)(queries, MATCHED, targets, MotionModel())
     assert not tracks.code.requires_grad
     rows = []
     for b in range(2):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nexusflow.models.track.lifecycle import TrackLifecycle, greedy_keep
+from nexusflow.models.track.motion import STATE, MotionModel
 from nexusflow.models.track.queries import TrackQueries
 
 CAR, PEDESTRIAN = 0, 4
@@ -29,6 +30,8 @@ def make_frame(newborns, moved=(), tracks=None):
     queries = TrackQueries.empty(4, torch.device('cpu'), (len(rows),))
     values = torch.tensor(rows)
     queries.code[:, :2] = values[:, :2]
+    # where it was expected
+    queries.mean = queries.code[:, STATE]
     queries.scores, queries.labels = values[:, 2], values[:, 3].long()
     queries.content = torch.arange(len(rows)).view(-1, 1).expand(-1, 4).float()
     new = torch.full((len(newborns),), -1)
@@ -39,7 +42,7 @@ def make_frame(newborns, moved=(), tracks=None):
 
 def step(lifecycle, frame, next_id=0):
     """Live tracks, shown tracks and next id."""
-    tracks, shown, _, next_id = lifecycle.step(frame, next_id)
+    tracks, shown, _, next_id = lifecycle.step(frame, next_id, MotionModel())
     return tracks, shown, next_id
 
 
@@ -147,13 +150,13 @@ def test_detections_are_all_boxes_above_a_low_score(lifecycle):
     tracks, _, next_id = step(lifecycle, make_frame([(0, 0, 0.9, CAR)]))
     newborns = [(0.1, 0, 0.06, CAR), (9, 0, 0.3, PEDESTRIAN), (20, 0, 0.04, CAR)]
     frame = make_frame(newborns, [(0, 0, 0.1, CAR)], tracks)
-    _, shown, found, _ = lifecycle.step(frame, next_id)
+    _, shown, found, _ = lifecycle.step(frame, next_id, MotionModel())
     assert len(shown) == 0
     torch.testing.assert_close(found.scores_3d, torch.tensor([0.3, 0.1, 0.06]))
     assert found.labels_3d.tolist() == [PEDESTRIAN, CAR, CAR]
     torch.testing.assert_close(found.bboxes_3d.center[:, 0], torch.tensor([9.0, 0.0, 0.1]))
     assert set(found.keys()) == {'bboxes_3d', 'labels_3d', 'scores_3d'}
-    few = TrackLifecycle(max_detections=2).step(frame, next_id)[2]
+    few = TrackLifecycle(max_detections=2).step(frame, next_id, MotionModel())[2]
     assert len(few) == 2
 
 

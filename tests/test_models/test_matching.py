@@ -38,6 +38,15 @@ def test_equals_brute_force(seed):
     assert cost[rows, cols].sum().item() == pytest.approx(-total, abs=1e-4)
 
 
+def test_what_costs_more_than_nothing_is_left_alone():
+    """One pair that is worth more than the two that could be made of the same rows."""
+    cost, allowed = torch.tensor([[[-9.0, -1.0], [-1.0, 5.0]]]), torch.tensor([[[True] * 2] * 2])
+    both = match_batch(cost, allowed, [2])
+    assert len(both[0]) == 2
+    alone = match_batch(cost, cost < 0, [2], forbidden=0.0)
+    assert [index.tolist() for index in alone] == [[0], [0], [0]]
+
+
 @pytest.mark.parametrize('shape', [(0, 3), (3, 0), (2, 2)])
 def test_nothing_to_match(shape):
     rows, cols = match_within(torch.zeros(shape), torch.zeros(shape, dtype=torch.bool))

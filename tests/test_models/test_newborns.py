@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nexusflow.models.bev.grid import BEVGrid
+from nexusflow.models.track.motion import STATE, MotionModel
 from nexusflow.models.track.newborns import LearnedQueries, PeakQueries
 from nexusflow.models.track.queries import NEWBORN, PADDING, TrackQueries
 
@@ -14,7 +15,7 @@ CHANNELS = 8
 
 def make_peaks(num, bev_grid):
     """A source, a heatmap with a high peak at cell (4, 4), class 2, and a low one at (10, 11)."""
-    source = PeakQueries(CHANNELS, bev_grid, 7, num)
+    source = PeakQueries(CHANNELS, bev_grid, 7, num, MotionModel())
     heat = torch.full((1, 7, 16, 16), -6.0)
     heat[0, 2, 3:6, 3:6] = 1.0
     heat[0, 2, 4, 4], heat[0, 2, 10, 11] = 3.0, -1.0
@@ -40,6 +41,7 @@ def track_at(xy_m, label, number=5):
     track = TrackQueries.empty(CHANNELS, CPU, (1, len(xy_m)))
     track.code[0, :, :2] = torch.stack(xy_m)
     track.ids[:], track.labels[:] = number, label
+    track.mean = track.code[..., STATE]
     return track
 
 
@@ -67,37 +69,39 @@ def test_each_peak_serves_one_track(bev_grid):
     assert torch.equal(after.code[0, 1, :2], here + 0.5)
 
 
-def test_each_class_has_its_reach(bev_grid):
-    reach_m = [1.0] * 7
-    reach_m[2] = 3.0
-    _, dense = make_peaks(2, bev_grid)
-    source = PeakQueries(CHANNELS, bev_grid, 7, 2, reach_m)
-    far = track_at([bev_grid.centers()[4, 4] + 2.0], 2)  # 2.8 m from the peak of class 2
-    born, _ = source(dense, far)
-    assert born.ids.tolist() == [[PADDING, NEWBORN]]
-    reach_m[2] = 2.0
-    born, _ = PeakQueries(CHANNELS, bev_grid, 7, 2, reach_m)(dense, far)
-    assert (born.ids == NEWBORN).all()
-
-
-def test_a_reach_for_other_classes_is_refused(bev_grid):
-    with pytest.raises(ValueError, match=r'newborns.reach_m has 2 distances for 7 classes'):
-        PeakQueries(CHANNELS, bev_grid, 7, 2, (4.0, 8.0))
-
-
-def test_a_track_takes_the_better_peak_in_reach(bev_grid):
+@pytest.mark.parametrize(('gate', 'taken'), [(9.0, True), (0.5, False)])
+def test_a_track_looks_for_its_peak_where_it_may_be(bev_grid, gate, taken):
     source, dense = make_peaks(2, bev_grid)
-    between = bev_grid.centers()[[4, 10], [4, 11]].mean(0)
-    source.reach_m.fill_(100.0)
-    born, after = source(dense, track_at([between], 2))
+    source.motion.gate = gate
+    before = track_at([bev_grid.centers()[4, 4] + 2.0], 2)
+    born, after = source(dense, before)
+    assert born.ids.tolist() == [[PADDING if taken else NEWBORN, NEWBORN]]
+    assert torch.equal(after.code, before.code) != taken
+
+
+def test_no_track_leaves_its_peak_for_the_sake_of_another(bev_grid, monkeypatch):
+    """The near pair stays together, though two far pairs could be made of the same tracks and peaks."""
+    source, dense = make_peaks(2, bev_grid)
+    away = torch.tensor([[[0.0, 9.0], [9.0, 20.0]]])
+    monkeypatch.setattr(source.motion, 'distance', lambda tracks, peaks: away)
+    before = track_at(list(bev_grid.centers()[[4, 10], [4, 11]]), 2)
+    born, after = source(dense, before)
     assert born.ids.tolist() == [[PADDING, NEWBORN]]
-    source.reach_m.fill_(0.1)
-    born, after = source(dense, track_at([between], 2))
-    assert (born.ids == NEWBORN).all() and torch.equal(after.code[0, 0, :2], between)
+    assert torch.equal(after.code[0, 0], born.code[0, 0])
+    assert torch.equal(after.code[0, 1], before.code[0, 1])
+
+
+@pytest.mark.parametrize(('gap_m', 'second'), [(6.4, (4, 6)), (19.2, (10, 11))])
+def test_of_near_peaks_the_higher_counts(bev_grid, gap_m, second):
+    _, dense = make_peaks(2, bev_grid)
+    dense['heat'][0, 2, 4, 6] = 2.0
+    source = PeakQueries(CHANNELS, bev_grid, 7, 2, MotionModel(), gap_m)
+    born, _ = source(dense, TrackQueries.empty(CHANNELS, CPU, (1, 1)))
+    assert torch.equal(born.code[0, 1], dense['dense_code'][0, second[0] * 16 + second[1]])
 
 
 def test_reference_points_fill_the_range(bev_grid):
-    source = LearnedQueries(CHANNELS, bev_grid, 7, 900, z_range_m=(-4.0, 2.0))
+    source = LearnedQueries(CHANNELS, bev_grid, 7, 900, MotionModel(), z_range_m=(-4.0, 2.0))
     points = source.points_m()
     assert points.shape == (900, 3)
     assert (points > torch.tensor([-51.2, -51.2, -4.0])).all()
@@ -109,7 +113,7 @@ def test_reference_points_fill_the_range(bev_grid):
 
 
 def test_reference_points_learn_and_keep_to_the_range(bev_grid):
-    source = LearnedQueries(CHANNELS, bev_grid, 7, 5)
+    source = LearnedQueries(CHANNELS, bev_grid, 7, 5, MotionModel())
     before = TrackQueries.empty(CHANNELS, CPU, (2, 3))
     born, after = source({}, before)
     assert after is before
@@ -124,7 +128,7 @@ def test_reference_points_learn_and_keep_to_the_range(bev_grid):
 
 
 def test_the_class_of_a_learned_query_is_decided_by_the_decoder(bev_grid):
-    source = LearnedQueries(CHANNELS, bev_grid, 7, 2)
+    source = LearnedQueries(CHANNELS, bev_grid, 7, 2, MotionModel())
     logits = torch.zeros(1, 2, 7)
     logits[0, 0, 3] = logits[0, 1, 6] = 1.0
     assert source.classes(torch.zeros(1, 2).long(), logits).tolist() == [[3, 6]]
@@ -134,7 +138,7 @@ def test_the_class_of_a_learned_query_is_decided_by_the_decoder(bev_grid):
 
 def test_a_coarse_grid_of_few_cells():
     grid = BEVGrid((-2.0, -2.0, 2.0, 2.0), 2.0)
-    source = PeakQueries(CHANNELS, grid, 7, 28)
+    source = PeakQueries(CHANNELS, grid, 7, 28, MotionModel())
     feature = torch.randn(1, CHANNELS, 2, 2)
     dense = dict(bev=feature, dense=feature, heat=torch.randn(1, 7, 2, 2))
     dense.update(source.dense_forward(feature))

@@ -6,13 +6,8 @@ import torch
 
 from nexusflow.models.map_track_detector import clip_motion
 from nexusflow.models.track.assigner import FrameTargets
-from nexusflow.models.track.queries import (
-    TrackQueries,
-    batch_queries,
-    concat,
-    move_queries,
-    select,
-)
+from nexusflow.models.track.motion import MotionModel
+from nexusflow.models.track.queries import TrackQueries, batch_queries, concat, select
 from nexusflow.testing import make_clip_batch
 
 CPU = torch.device('cpu')
@@ -33,6 +28,8 @@ def make_queries(size, first_id=0, channels=4):
         hits=ids % 4,
         memory=row[:, None, None].expand(-1, MEMORY, channels).clone(),
         age=ids + 1,
+        mean=row[:, None].expand(-1, 4).clone(),
+        cov=row[:, None, None].expand(-1, 4, 4).clone(),
     )
 
 
@@ -46,6 +43,8 @@ def assert_rows(queries, ids):
     assert torch.equal(queries.missed, expected % 3)
     assert torch.equal(queries.memory[:, 1, 0], expected.float())
     assert torch.equal(queries.age, expected + 1)
+    assert torch.equal(queries.mean[:, 3], expected.float())
+    assert torch.equal(queries.cov[:, 3, 0], expected.float())
     torch.testing.assert_close(queries.scores, expected / 100)
 
 
@@ -123,18 +122,18 @@ def test_objects_of_constant_velocity_are_met_in_the_next_frame():
         before, after = frames[t - 1], frames[t]
         tracks = TrackQueries.empty(4, CPU, before.ids.shape)
         tracks.code, tracks.ids = before.code, before.ids
-        moved = move_queries(tracks, prev2curr[:, t], seconds[:, t])
+        moved = MotionModel().move(tracks, prev2curr[:, t], seconds[:, t])
         same = (moved.ids[0, :, None] == after.ids[0]) & ~before.code[0, :, None, 8].isnan()
         old, new = same.nonzero(as_tuple=True)
         assert len(old) >= 3
         torch.testing.assert_close(moved.code[0, old], after.code[0, new], atol=1e-3, rtol=0)
 
 
-def test_moving_changes_the_boxes_only():
+def test_moving_changes_the_places_only():
     batch = batch_queries([make_queries(3)])
     motion = torch.eye(4)[None].clone()
     motion[0, 0, 3] = 2.0
-    moved = move_queries(batch, motion, torch.zeros(1))
+    moved = MotionModel().move(batch, motion, torch.zeros(1))
     torch.testing.assert_close(moved.code[..., 0], batch.code[..., 0] + 2)
     assert torch.equal(moved.code[..., 1:], batch.code[..., 1:])
     assert torch.equal(moved.ids, batch.ids)

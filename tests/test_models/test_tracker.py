@@ -162,7 +162,7 @@ def test_the_three_hundredth_frame_costs_what_the_fiftieth_did(tracker, drive, o
     ``tools/benchmark.py stream`` measures a thousand frames.
     """
     _, steps = drive
-    tracker.model.track_head.newborns.reach_m.fill_(0.0)
+    tracker.model.track_head.motion.gate = 0.0
     tracker.model.lifecycle.max_tracks = 20
     tracker.model.lifecycle.duplicate_m = 0.0
     images, cameras, pose, time_s = steps[0]

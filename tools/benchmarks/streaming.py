@@ -65,6 +65,6 @@ def make_tracker(seed: int) -> Tracker:
     init_default_scope(cfg.default_scope)
     cfg.model.lifecycle.update(birth_score=0.0, keep_score=0.0, duplicate_m=0.0)
     model = MODELS.build(cfg.model)
-    model.track_head.newborns.reach_m.fill_(0.0)
+    model.track_head.motion.gate = 0.0
     _, *transforms = cfg.test_dataloader.dataset.pipeline
     return Tracker(model, [dict(transform) for transform in transforms])

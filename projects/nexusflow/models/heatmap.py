@@ -55,17 +55,18 @@ def draw_centers(
     return heat.scatter_reduce(1, index, bump, reduce='amax')
 
 
-def top_peaks(heat: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Highest cells that are maxima of their 3x3 neighbourhood in their own class.
+def top_peaks(heat: Tensor, count: int, window: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """Highest cells that are maxima of their neighbourhood in their own class.
 
     Args:
         heat: (B, L, H, W) probabilities.
         count: Peaks a sample.
+        window: Edge of the neighbourhood in cells, odd.
 
     Returns:
         Scores, flat cell indices and classes, each (B, count).
     """
-    peaks = heat * (heat == F.max_pool2d(heat, 3, stride=1, padding=1))
+    peaks = heat * (heat == F.max_pool2d(heat, window, stride=1, padding=window // 2))
     cells = heat.shape[2] * heat.shape[3]
     scores, index = peaks.flatten(1).topk(count, dim=1)
     return scores, index % cells, torch.div(index, cells, rounding_mode='floor')

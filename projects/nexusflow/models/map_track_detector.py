@@ -16,7 +16,7 @@ from .map.dense_view import map_dense_view
 from .stream import SceneState, SceneStates, waves
 from .track.dense_view import track_dense_view
 from .track.lifecycle import TrackLifecycle
-from .track.queries import batch_queries, move_queries
+from .track.queries import batch_queries
 
 
 @MODELS.register_module()
@@ -197,12 +197,15 @@ class NexusMapTrackDetector(BaseModel):
         has_prev = torch.tensor([continues for _, continues in before], device=raw[0].device)
         prev = [torch.stack(level) for level in zip(*(s.raw_bev for s in states), strict=True)]
         map_bev, bev = self._fuse(raw, prev, torch.linalg.inv(prev2curr), has_prev)
-        tracks = move_queries(batch_queries([s.tracks for s in states]), prev2curr, seconds)
+        tracks = batch_queries([s.tracks for s in states])
+        tracks = self.track_head.motion.move(tracks, prev2curr, seconds)
         queries = self.track_head.decode(self.track_head.dense_forward(bev), tracks)['queries']
         for i, (lines, (state, sample)) in enumerate(
             zip(self.map_head.predict(map_bev), pairs, strict=True)
         ):
-            live, shown, found, next_id = self.lifecycle.step(queries[i], state.next_id)
+            live, shown, found, next_id = self.lifecycle.step(
+                queries[i], state.next_id, self.track_head.motion
+            )
             sample.pred_map = lines
             sample.pred_instances_3d, sample.pred_detections_3d = shown, found
             # a copy: a view would keep the whole batch's memory

@@ -14,7 +14,11 @@ FORBIDDEN = 1e4
 
 
 def match_batch(
-    cost: Tensor, allowed: Tensor, counts: Sequence[int], repeats: int = 1
+    cost: Tensor,
+    allowed: Tensor,
+    counts: Sequence[int],
+    repeats: int = 1,
+    forbidden: float = FORBIDDEN,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Hungarian assignment of every sample, with one copy from the device and one back.
 
@@ -23,6 +27,8 @@ def match_batch(
         allowed: (B, N, K) which pairs may be matched.
         counts: Columns of each of the B samples that are not padding; the padding comes last.
         repeats: How many rows a column may have.
+        forbidden: What it costs to leave a row and a column alone, more than any pair costs. By default so much that as
+            many pairs as possible are made.
 
     Returns:
         Sample, row and column indices of the pairs, each (M,).
@@ -34,12 +40,12 @@ def match_batch(
         >>> [index.tolist() for index in match_batch(cost, cost < 9, [1], repeats=2)]
         [[0, 0], [0, 1], [0, 0]]
     """
-    host = torch.where(allowed & cost.isfinite(), cost, FORBIDDEN).detach().cpu().numpy()
+    host = torch.where(allowed & cost.isfinite(), cost, forbidden).detach().cpu().numpy()
     pairs = [np.zeros((3, 0), dtype=np.int64)]
     for b, count in enumerate(counts):
         rows, cols = linear_sum_assignment(host[b, :, :count].repeat(repeats, axis=1))
         pairs.append(np.stack([np.full_like(rows, b), rows, cols // repeats]))
     index = np.concatenate(pairs, axis=1)
-    index = index[:, host[tuple(index)] < FORBIDDEN]
+    index = index[:, host[tuple(index)] < forbidden]
     sample, row, col = torch.from_numpy(index).to(cost.device)
     return sample, row, col

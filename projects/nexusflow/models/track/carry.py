@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .assigner import FrameTargets
+from .motion import MotionModel
 from .queries import NEWBORN, TrackQueries, select
 
 
@@ -28,7 +29,7 @@ class CarryRule:
     insert_prob: float = 0.3
 
     def __call__(
-        self, queries: TrackQueries, matched: Tensor, targets: FrameTargets
+        self, queries: TrackQueries, matched: Tensor, targets: FrameTargets, motion: MotionModel
     ) -> TrackQueries:
         """Next frame's tracks.
 
@@ -36,9 +37,11 @@ class CarryRule:
             queries: (B, Q) what the decoder made of the frame.
             matched: (B, Q) index into the targets, -1 for none.
             targets: The frame's objects.
+            motion: What the tracks are known to do after this frame.
 
         Returns:
-            (B, M) tracks with the ids and classes of their objects; boxes are detached.
+            (B, M) tracks with the ids and classes of their objects; boxes are those of the
+            motion model, without gradient.
         """
         live = (matched >= 0) & (torch.rand(matched.shape, device=matched.device) >= self.drop_prob)
         wanted = live & (torch.rand(matched.shape, device=matched.device) < self.insert_prob)
@@ -48,8 +51,7 @@ class CarryRule:
         inserted = spare & (rank < wanted.sum(1, keepdim=True))
         index = matched.clamp(min=0)
         tracks = replace(
-            queries,
-            code=queries.code.detach(),
+            motion.observe(queries, seen=live),
             ids=torch.where(live, targets.ids.gather(1, index), NEWBORN),
             labels=torch.where(live, targets.labels.gather(1, index), queries.labels),
         )

@@ -10,6 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .box_code import XY, decode_boxes
+from .motion import MotionModel
 from .queries import NEWBORN, TrackQueries, concat
 
 
@@ -41,13 +42,14 @@ class TrackLifecycle:
     max_detections: int = 500
 
     def step(
-        self, queries: TrackQueries, next_id: int
+        self, queries: TrackQueries, next_id: int, motion: MotionModel
     ) -> tuple[TrackQueries, InstanceData, InstanceData, int]:
         """One frame of one sample.
 
         Args:
             queries: (Q,) what the decoder made of the frame, with the ids that went in.
             next_id: First free track id of the scene.
+            motion: What the tracks are known to do after this frame.
 
         Returns:
             The tracks that live on; the frame's tracks (``bboxes_3d``, ``labels_3d``, ``scores_3d``, ``track_ids``);
@@ -56,8 +58,13 @@ class TrackLifecycle:
         """
         old = queries[queries.ids >= 0]
         seen = old.scores >= self.keep_score
-        old = replace(old, missed=torch.where(seen, 0, old.missed + 1), hits=old.hits + seen)
+        old = replace(
+            motion.observe(old, seen),
+            missed=torch.where(seen, 0, old.missed + 1),
+            hits=old.hits + seen,
+        )
         born = self._births(queries[queries.ids == NEWBORN], old[seen])
+        born = motion.observe(born, born.valid)
         ids = torch.arange(next_id, next_id + len(born), device=born.ids.device)
         tracks = concat([old, replace(born, ids=ids, hits=born.hits + 1)])
         tracks = tracks[tracks.missed < self.patience]

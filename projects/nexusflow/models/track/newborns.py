@@ -13,6 +13,7 @@ from ..bev.grid import BEVGrid
 from ..heatmap import prior_bias, top_peaks
 from ..matching import match_batch
 from .box_code import CODE_SIZE, XY
+from .motion import MotionModel
 from .queries import NEWBORN, PADDING, TrackQueries
 
 # a car-sized box on the ground, facing forward, at rest
@@ -36,15 +37,17 @@ def newborn_queries(
         hits=nothing,
         memory=content.new_zeros(batch, number, memory_slots, channels),
         age=nothing,
+        mean=code.new_zeros(batch, number, 4),
+        cov=torch.eye(4, device=code.device).expand(batch, number, -1, -1),
     )
 
 
 class PeakQueries(nn.Module):
     """Newborns at the peaks of a centre heatmap (CenterPoint, Yin et al., 2021), which converges fast.
 
-    A live track goes on from a peak too, if there is one of its class in reach: what every frame has taught a dense map
-    is a better start than what few clips have taught of motion (after MOTRv2, Zhang et al., 2023, whose queries are
-    anchored on detections). Its identity stays in its id and content. The class of a query is that of its peak, and
+    A live track goes on from a peak too, if there is one of its class where it may be: what every frame has taught a
+    dense map is a better start than what few clips have taught of motion (after MOTRv2, Zhang et al., 2023, whose
+    queries are anchored on detections). Its identity stays in its id and content. The class of a query is that of its peak, and
     every query starts from the logits that the heatmap has at its place.
 
     Args:
@@ -52,11 +55,8 @@ class PeakQueries(nn.Module):
         grid: The head's grid.
         num_classes: Track classes.
         num: Detect queries a frame.
-        reach_m: A live track goes on from a peak of its class within this distance; one for all classes, or one for
-            each: what drives is farther from where it was expected than what walks.
-
-    Raises:
-        ValueError: If ``reach_m`` has neither one nor ``num_classes`` numbers.
+        motion: Where a live track may be.
+        gap_m: Of two peaks of a class nearer than this, in steps of a cell, only the higher counts.
     """
 
     def __init__(
@@ -65,17 +65,12 @@ class PeakQueries(nn.Module):
         grid: BEVGrid,
         num_classes: int,
         num: int,
-        reach_m: float | Sequence[float] = 4.0,
+        motion: MotionModel,
+        gap_m: float = 1.28,
     ) -> None:
         super().__init__()
-        self.grid, self.num = grid, num
-        reach = [reach_m] * num_classes if isinstance(reach_m, (int, float)) else list(reach_m)
-        if len(reach) != num_classes:
-            raise ValueError(
-                f'track head: newborns.reach_m has {len(reach)} distances for {num_classes} classes; '
-                'give one for all classes or one for each'
-            )
-        self.register_buffer('reach_m', torch.tensor(reach, dtype=torch.float), persistent=False)
+        self.grid, self.num, self.motion = grid, num, motion
+        self.window = 2 * max(round(gap_m / grid.cell_m), 1) + 1
         self.register_buffer('centers_m', grid.centers(), persistent=False)
         self.box = nn.Conv2d(channels, CODE_SIZE, 1)
         self.embed = nn.Linear(2 * channels + num_classes, channels)
@@ -100,13 +95,13 @@ class PeakQueries(nn.Module):
             Newborns, those whose peak a track has taken are padding; the tracks.
         """
         heat = dense['heat'].detach()
-        scores, index, labels = top_peaks(heat.sigmoid(), self.num)
+        scores, index, labels = top_peaks(heat.sigmoid(), self.num, self.window)
         both = torch.cat([dense['bev'], dense['dense'], heat], dim=1).flatten(2).transpose(1, 2)
         both = both.gather(1, index.unsqueeze(-1).expand(-1, -1, both.shape[-1]))
         code = dense['dense_code'].detach()
         code = code.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
         newborns = newborn_queries(self.embed(both), code, labels, tracks.memory.shape[-2])
-        sample, track, peak = self._take(tracks, newborns, scores)
+        sample, track, peak = self._take(tracks, newborns)
         content, code, ids = tracks.content.clone(), tracks.code.clone(), newborns.ids.clone()
         content[sample, track] += newborns.content[sample, peak]
         code[sample, track] = newborns.code[sample, peak]
@@ -125,17 +120,13 @@ class PeakQueries(nn.Module):
         """Class (B, N) of the newborns after the decoder: still the peak's."""
         return labels
 
-    def _take(
-        self, tracks: TrackQueries, peaks: TrackQueries, scores: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _take(self, tracks: TrackQueries, peaks: TrackQueries) -> tuple[Tensor, Tensor, Tensor]:
         """Which track goes on from which peak: sample, row and column."""
-        away_m = torch.cdist(tracks.code[..., XY], peaks.code[..., XY])
+        away = self.motion.distance(tracks, peaks)
         same = (tracks.labels[:, :, None] == peaks.labels[:, None]) & tracks.valid[..., None]
-        # of two peaks in reach the better one, unless it is much farther away
-        reach_m = self.reach_m[peaks.labels].unsqueeze(1)
-        cost = away_m - reach_m * scores[:, None]
-        counts = [self.num] * len(scores)
-        return match_batch(cost, same & (away_m < reach_m), counts)
+        # no pair costs nothing: a track does not leave its peak for the sake of another track's
+        cost, counts = away - self.motion.gate, [self.num] * len(away)
+        return match_batch(cost, same & (cost < 0), counts, forbidden=0.0)
 
 
 class LearnedQueries(nn.Module):
@@ -146,6 +137,7 @@ class LearnedQueries(nn.Module):
         grid: The head's grid; reference points stay in its range.
         num_classes: Track classes.
         num: Detect queries a frame.
+        motion: Not read: a track starts from where it is expected.
         z_range_m: Range of the reference points' height.
     """
 
@@ -155,6 +147,7 @@ class LearnedQueries(nn.Module):
         grid: BEVGrid,
         num_classes: int,
         num: int,
+        motion: MotionModel,
         z_range_m: Sequence[float] = (-5.0, 3.0),
     ) -> None:
         super().__init__()

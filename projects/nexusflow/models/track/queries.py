@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from .box_code import CODE_SIZE, move_boxes
+from .box_code import CODE_SIZE
 
 NEWBORN, PADDING = -1, -2
 
@@ -32,6 +32,8 @@ class TrackQueries:
         hits: (...) frames in which the score was high enough.
         memory: (..., K, C) embeddings of the last K frames, the latest first; K = 0 without a memory bank.
         age: (...) how many embeddings were put into the memory.
+        mean: (..., 4) where it is expected: x, y, vx, vy, lidar frame; see :class:`MotionModel`.
+        cov: (..., 4, 4) how sure that is.
     """
 
     content: Tensor
@@ -43,6 +45,8 @@ class TrackQueries:
     hits: Tensor
     memory: Tensor
     age: Tensor
+    mean: Tensor
+    cov: Tensor
 
     @property
     def valid(self) -> Tensor:
@@ -75,6 +79,8 @@ class TrackQueries:
             hits=number,
             memory=torch.zeros(*shape, memory, channels, device=device),
             age=number,
+            mean=torch.zeros(*shape, 4, device=device),
+            cov=torch.eye(4, device=device).repeat(*shape, 1, 1),
         )
 
     def map(self, function: Callable[[Tensor], Tensor]) -> TrackQueries:
@@ -129,8 +135,3 @@ def select(queries: TrackQueries, chosen: Tensor) -> TrackQueries:
     batch = torch.arange(len(order), device=order.device)[:, None]
     picked = queries[batch, order]
     return replace(picked, ids=picked.ids.masked_fill(~chosen.gather(1, order), PADDING))
-
-
-def move_queries(tracks: TrackQueries, prev2curr: Tensor, seconds: Tensor) -> TrackQueries:
-    """A padded batch (B, M) moved to the current frame by velocity and ego motion."""
-    return replace(tracks, code=move_boxes(tracks.code, prev2curr, seconds))

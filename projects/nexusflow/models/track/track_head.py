@@ -22,8 +22,9 @@ from .carry import CarryRule
 from .decoder import QueryInteraction, TrackDecoder
 from .loss import TrackLoss
 from .memory import MemoryBank
+from .motion import MotionModel
 from .newborns import RARE, SOURCES
-from .queries import TrackQueries, concat, move_queries
+from .queries import TrackQueries, concat
 
 
 @MODELS.register_module()
@@ -43,6 +44,7 @@ class NexusTrackHead(nn.Module):
         newborns: Further arguments of :class:`PeakQueries` or :class:`LearnedQueries`.
         decoder: Further arguments of :class:`TrackDecoder`: ``num_heads``, ``checkpoint``.
         memory: Arguments of :class:`MemoryBank`; None: no memory bank.
+        motion: Arguments of :class:`MotionModel`.
         carry: Arguments of :class:`CarryRule`: ``drop_prob``, ``insert_prob``.
         loss: Arguments of :class:`TrackLoss`.
 
@@ -66,6 +68,7 @@ class NexusTrackHead(nn.Module):
         newborns: dict | None = None,
         decoder: dict | None = None,
         memory: dict | None = None,
+        motion: dict | None = None,
         carry: dict | None = None,
         loss: dict | None = None,
     ) -> None:
@@ -84,8 +87,9 @@ class NexusTrackHead(nn.Module):
             raise ValueError(
                 f"track head: query_source '{query_source}' is not one of {', '.join(SOURCES)}"
             )
+        self.motion = MotionModel(num_classes, **(motion or {}))
         self.newborns = SOURCES[query_source](
-            channels, self.grid, num_classes, num_queries, **(newborns or {})
+            channels, self.grid, num_classes, num_queries, self.motion, **(newborns or {})
         )
         self.interaction = QueryInteraction(channels)
         self.decoder = TrackDecoder(channels, self.grid, num_classes, num_layers, **(decoder or {}))
@@ -175,10 +179,10 @@ class NexusTrackHead(nn.Module):
         for t in range(num_frames):
             gts = [clip[t].gt_instances_3d for clip in samples]
             targets = FrameTargets.stack(gts, labelled, bevs.device)
-            moved = move_queries(tracks, prev2curr[:, t], seconds[:, t])
+            moved = self.motion.move(tracks, prev2curr[:, t], seconds[:, t])
             out = self.decode({name: value[:, t] for name, value in dense.items()}, moved)
             matched = assign(out['layers'], out['queries'].ids, targets, **self.loss_fn.matching)
             frames.append(self.loss_fn.frame(out, targets, matched, keep))
             outputs.append(out)
-            tracks = self.carry(out['queries'], matched[-1], targets)
+            tracks = self.carry(out['queries'], matched[-1], targets, self.motion)
         return self.loss_fn.collect(frames), outputs

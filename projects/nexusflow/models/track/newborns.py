@@ -47,8 +47,8 @@ class PeakQueries(nn.Module):
 
     A live track goes on from a peak too, if there is one of its class where it may be: what every frame has taught a
     dense map is a better start than what few clips have taught of motion (after MOTRv2, Zhang et al., 2023, whose
-    queries are anchored on detections). Its identity stays in its id and content. The class of a query is that of its peak, and
-    every query starts from the logits that the heatmap has at its place.
+    queries are anchored on detections). Its identity stays in its id and content. The class of a query is that of its
+    peak, and every query starts from the logits that the heatmap has at its place.
 
     Args:
         channels: Channels of the dense features and of the queries.

@@ -113,6 +113,21 @@ def test_a_group_moves_by_its_share_of_the_rate_whatever_the_schedule_sets(use_m
     assert torch.allclose(0.1 * moved[0], moved[1], atol=1e-6)
 
 
+def test_a_group_that_slept_wakes_as_a_new_one():
+    torch.manual_seed(0)
+    model = network()
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optim = wrapper(model, {'3': dict(use_muon=False, lr_scale=0.5)}, lr=0.01, weight_decay=0.0)
+    model[3].requires_grad_(False)
+    for _ in range(20):
+        step(model, optim)
+    assert torch.equal(model[3].weight, start['3.weight'])
+    model[3].requires_grad_(True)
+    step(model, optim)
+    moved = (model[3].weight - start['3.weight']).abs()
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.005), rtol=1e-3, atol=0)
+
+
 def test_state_survives_a_safe_load(tmp_path):
     torch.manual_seed(0)
     model = network()

@@ -79,7 +79,13 @@ class NexusMuon(Muon):
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> object:
-        """One step of all groups, each at its own share of the learning rate."""
+        """One step of all groups, each at its own share of the learning rate.
+
+        A group without any gradient does not age: the library would count its steps, and AdamW's first ones, which it
+        corrects for the few gradients so far, would be up to three times too large when it wakes.
+        """
+        for group in self.param_groups:
+            group['step'] = group.get('step', 0) - all(p.grad is None for p in group['params'])
         rates = [group['lr'] for group in self.param_groups]
         for group in self.param_groups:
             group['lr'] *= group.get('lr_scale', 1.0)

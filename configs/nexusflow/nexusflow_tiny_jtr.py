@@ -2,5 +2,3 @@
 # The baseline and JTR: the tasks' maps together, with and without the labels.
 _base_ = ['./nexusflow_tiny_baseline.py', '../_base_/regulariser_jtr.py']
 model = dict(regulariser={{_base_.regulariser}})
-# a tenth of the detector's learning rate, at which a regulariser's small networks die
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(regulariser=dict(lr_scale=0.1))))

@@ -2,5 +2,3 @@
 # The baseline and MTPSL: predictions of the unlabelled task against labels of the other one.
 _base_ = ['./nexusflow_tiny_baseline.py', '../_base_/regulariser_mtpsl.py']
 model = dict(regulariser={{_base_.regulariser}})
-# a tenth of the detector's learning rate, at which a regulariser's small networks die
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(regulariser=dict(lr_scale=0.1))))

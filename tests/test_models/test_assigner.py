@@ -35,12 +35,14 @@ def code_at(places):
     return encode_boxes(make_gt(places, [0] * len(places)).bboxes_3d).nan_to_num()
 
 
-def run(places, ids, targets, logits=None, max_distance_m=None):
+def run(places, ids, targets, logits=None, max_distance_m=None, labels=None):
     """Assignment of queries at places with car-sized boxes, one layer."""
     code = code_at(places)[None]
     logits = torch.zeros(1, len(places), 7) if logits is None else logits[None]
     query_ids = torch.tensor(ids, dtype=torch.long)[None]
-    return assign([(logits, code)], query_ids, targets, 2.0, 0.25, max_distance_m)[0, 0].tolist()
+    labels = None if labels is None else torch.tensor(labels)[None]
+    matched = assign([(logits, code)], query_ids, targets, 2.0, 0.25, max_distance_m, labels)
+    return matched[0, 0].tolist()
 
 
 def test_a_track_inherits_its_object_however_far_it_is():
@@ -64,6 +66,14 @@ def test_the_class_decides_between_equal_places():
     logits = torch.full((2, 7), -4.0)
     logits[0, 4] = logits[1, 0] = 4.0
     assert run([(0, 0), (0, 0)], [-1, -1], targets, logits) == [1, 0]
+
+
+def test_a_class_that_is_decided_is_matched_within_itself():
+    targets = make_targets([(0, 0), (9, 0)], [1, 2], labels=[0, 4])
+    assert run([(0, 0), (9, 0)], [-1, -1], targets, labels=[4, 0]) == [1, 0]
+    assert run([(0, 0), (9, 0)], [-1, -1], targets, labels=[4, 4]) == [-1, 1]
+    # what a track inherits is its object's
+    assert run([(0, 0), (9, 0)], [1, -1], targets, labels=[0, 0]) == [0, -1]
 
 
 def test_a_track_whose_object_left_becomes_no_object():

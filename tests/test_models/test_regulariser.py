@@ -95,8 +95,7 @@ def test_there_are_configurations_of_every_method():
 def test_methods_differ_from_the_baseline_in_little_and_have_its_budget(path):
     cfg, base = Config.fromfile(path), Config.fromfile(path.with_name('nexusflow_tiny_baseline.py'))
     # the weights of every method's regulariser learn at the same share of the model's rate
-    own = cfg.optim_wrapper.paramwise_cfg.custom_keys.regulariser
-    assert own.pop('lr_scale', None) == (0.1 if cfg.model.get('regulariser') else None)
+    assert cfg.optim_wrapper.paramwise_cfg.custom_keys.regulariser.lr_scale == 0.1
     for key in ('train_cfg', 'param_scheduler', 'optim_wrapper', 'custom_hooks', 'val_evaluator'):
         assert cfg.get(key) == base.get(key)
     cfg.model.pop('regulariser', None)

@@ -85,14 +85,17 @@ def test_padding_does_not_change_the_other_queries():
         torch.testing.assert_close(code_a, code_b[:, : QUERIES + 1], atol=1e-5, rtol=1e-5)
 
 
-def test_tracks_carry_the_ids_of_the_frame_before():
+@pytest.mark.parametrize('query_source', ['peaks', 'learned'])
+def test_tracks_carry_the_ids_of_the_frame_before(query_source):
     clips = clips_of(3, ('track',), ('track',))
-    _, outs = run(make_head(), make_bevs(2, 3), clips)
+    _, outs = run(make_head(query_source=query_source), make_bevs(2, 3), clips)
     for b, clip in enumerate(clips):
         assert track_ids(outs[0], b) == []
         for t in (1, 2):
             ids = track_ids(outs[t], b)
-            assert set(ids) == ids_of(clip[t - 1])
+            assert set(ids) <= ids_of(clip[t - 1])
+            # peaks of a head that has learnt nothing are rarely of an object's class
+            assert query_source == 'peaks' or set(ids) == ids_of(clip[t - 1])
             assert len(ids) == len(set(ids))
             gt = clip[t - 1].gt_instances_3d
             label_of = dict(zip(gt.instance_ids.tolist(), gt.labels_3d.tolist(), strict=True))
@@ -103,7 +106,7 @@ def test_tracks_carry_the_ids_of_the_frame_before():
 def test_an_object_that_left_is_no_longer_carried():
     (clip,) = clips_of(3, ('track',))
     left = ids_of(clip[0]) - ids_of(clip[1])
-    _, outs = run(make_head(), make_bevs(1, 3), [clip])
+    _, outs = run(make_head(query_source='learned'), make_bevs(1, 3), [clip])
     assert left
     assert left <= set(track_ids(outs[1], 0))
     assert not left & set(track_ids(outs[2], 0))
@@ -112,7 +115,7 @@ def test_an_object_that_left_is_no_longer_carried():
 def test_tracks_start_where_motion_brings_their_own_box():
     """The carried box of each id, moved by velocity and ego motion, before much refinement."""
     (clip,) = clips_of(2, ('track',))
-    head = make_head()
+    head = make_head(query_source='learned')
     bevs = make_bevs(1, 2)
     _, outs = run(head, bevs, [clip])
     code = outs[0]['queries'].code[0].detach()
@@ -209,7 +212,7 @@ def test_labels_of_unlabelled_clips_are_not_read():
 
 
 def test_later_frames_teach_the_interaction():
-    head = make_head()
+    head = make_head(query_source='learned')
     for frames, learns in ((1, False), (2, True)):
         head.zero_grad()
         total(run(head, make_bevs(1, frames), clips_of(frames, ('track',)))[0]).backward()
@@ -299,13 +302,15 @@ def test_three_hundred_objects_are_carried_and_may_all_leave(query_source):
     assert all(p.grad.isfinite().all() for p in head.parameters())
     rows = [out['queries'][0].map(lambda x: x[320:]) for out in outs]
     ids = [row[row.valid].ids.tolist() for row in rows]
-    assert sorted(ids[1]) == sorted(ids[2]) == list(range(300))
+    if query_source == 'learned':
+        assert sorted(ids[1]) == sorted(ids[2]) == list(range(300))
+    assert 20 < len(ids[1]) <= len(ids[2]) and set(ids[1]) <= set(ids[2])
     assert ids[0] == ids[3] == []
 
 
 def test_memory_travels_with_its_track():
     (clip,) = clips_of(4, ('track',))
-    head = make_head(memory=dict(length=2))
+    head = make_head(query_source='learned', memory=dict(length=2))
     _, outs = run(head, make_bevs(1, 4), [clip])
     assert tracks_in(outs[1], 0).age.unique().tolist() == [1]
     for before, after in zip(outs[1:], outs[2:], strict=False):

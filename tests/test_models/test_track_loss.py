@@ -72,6 +72,17 @@ def test_a_metre_of_error_costs_its_weight(frame):
     assert run_loss(*frame, box_weight=0.5)['d0_box'].item() == pytest.approx(3 * 0.5, rel=1e-4)
 
 
+def test_a_class_that_is_decided_is_the_only_one_that_learns(frame):
+    target, matched, outputs = frame
+    logits = torch.zeros(1, 5, 7, requires_grad=True)
+    outputs['layers'] = [(logits, outputs['layers'][0][1])]
+    labels = torch.tensor([[1, 6, 4, 2, 0]])
+    loss_fn = TrackLoss(BEVGrid(**GRID), 7)
+    terms = loss_fn.frame(outputs, target, matched[None], torch.ones(1), labels).terms
+    (grad,) = torch.autograd.grad(terms['d0_cls'], logits)
+    assert torch.equal(grad != 0, torch.nn.functional.one_hot(labels, 7) == 1)
+
+
 def test_padding_costs_nothing(frame):
     target, matched, outputs = frame
     outputs['layers'][0][0][0, 1] = 20.0

@@ -68,6 +68,7 @@ def assign(
     cls_weight: float,
     box_weight: float,
     max_distance_m: float | None,
+    query_labels: Tensor | None = None,
 ) -> Tensor:
     """Which object each query stands for in this frame, in every decoder layer.
 
@@ -82,6 +83,8 @@ def assign(
         box_weight: Weight of the L1 cost, per metre.
         max_distance_m: A newborn farther than this from an object's centre is not matched to it; None: no limit, as in
             DETR. With queries that start at peaks a far match is only noise.
+        query_labels: (B, Q) class of each query, where that is decided beforehand: a newborn is matched to objects of
+            its class only. None: the cost decides.
 
     Returns:
         (D, B, Q) index into the targets, -1 for none. A track query whose object has left gets -1.
@@ -90,6 +93,8 @@ def assign(
     inherited = torch.where(same.any(2), same.int().argmax(2), -1)
     matched = inherited.repeat(len(layers), 1, 1)
     open_pairs = (query_ids == NEWBORN)[..., None] & (targets.valid & ~same.any(1))[:, None]
+    if query_labels is not None:
+        open_pairs = open_pairs & (query_labels[..., None] == targets.labels[:, None])
     allowed = open_pairs.expand(len(layers), -1, -1, -1)
     if max_distance_m is not None:
         code = torch.stack([code for _, code in layers])

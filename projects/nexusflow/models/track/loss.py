@@ -128,7 +128,12 @@ class TrackLoss(nn.Module):
         )
 
     def frame(
-        self, outputs: dict, targets: FrameTargets, matched: Tensor, keep: Tensor
+        self,
+        outputs: dict,
+        targets: FrameTargets,
+        matched: Tensor,
+        keep: Tensor,
+        query_labels: Tensor | None = None,
     ) -> FrameSums:
         """Sums over one frame.
 
@@ -137,6 +142,7 @@ class TrackLoss(nn.Module):
             targets: The frame's objects.
             matched: (D, B, Q) of each decoder layer, indices into a sample's targets, -1 for none.
             keep: (B,) one where the sample is labelled for tracking, else zero.
+            query_labels: (B, Q) class of each query, where that is decided beforehand: it learns that score only.
         """
         terms = self._dense(outputs, targets, keep)
         ids, valid = outputs['queries'].ids, outputs['queries'].valid
@@ -145,7 +151,10 @@ class TrackLoss(nn.Module):
             index, found = match.clamp(min=0), match >= 0
             labels = targets.labels.gather(1, index)
             goal = F.one_hot(labels, self.num_classes) * found.unsqueeze(-1)
-            cls = sigmoid_focal(logits, goal.to(logits.dtype)).sum(-1)
+            cls = sigmoid_focal(logits, goal.to(logits.dtype))
+            if query_labels is not None:
+                cls = cls.gather(2, query_labels.unsqueeze(-1))
+            cls = cls.sum(-1)
             aim = targets.code.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
             terms[f'd{i}_cls'] = (cls * weight).sum() * self.cls_weight
             terms[f'd{i}_box'] = (box_error(code, aim) * found * weight).sum() * self.box_weight

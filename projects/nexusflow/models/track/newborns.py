@@ -57,7 +57,12 @@ class PeakQueries(nn.Module):
         num: Detect queries a frame.
         motion: Where a live track may be.
         gap_m: Of two peaks of a class nearer than this, in steps of a cell, only the higher counts.
+
+    Attributes:
+        keeps_class: Whether a query's class is decided before the decoder sees it, and is learnt as such.
     """
+
+    keeps_class = True
 
     def __init__(
         self,
@@ -139,7 +144,12 @@ class LearnedQueries(nn.Module):
         num: Detect queries a frame.
         motion: Not read: a track starts from where it is expected.
         z_range_m: Range of the reference points' height.
+
+    Attributes:
+        keeps_class: See :class:`PeakQueries`; here the decoder decides.
     """
+
+    keeps_class = False
 
     def __init__(
         self,

@@ -181,8 +181,12 @@ class NexusTrackHead(nn.Module):
             targets = FrameTargets.stack(gts, labelled, bevs.device)
             moved = self.motion.move(tracks, prev2curr[:, t], seconds[:, t])
             out = self.decode({name: value[:, t] for name, value in dense.items()}, moved)
-            matched = assign(out['layers'], out['queries'].ids, targets, **self.loss_fn.matching)
-            frames.append(self.loss_fn.frame(out, targets, matched, keep))
+            queries = out['queries']
+            labels = queries.labels if self.newborns.keeps_class else None
+            matched = assign(
+                out['layers'], queries.ids, targets, **self.loss_fn.matching, query_labels=labels
+            )
+            frames.append(self.loss_fn.frame(out, targets, matched, keep, labels))
             outputs.append(out)
-            tracks = self.carry(out['queries'], matched[-1], targets, self.motion)
+            tracks = self.carry(queries, matched[-1], targets, self.motion)
         return self.loss_fn.collect(frames), outputs

@@ -8,8 +8,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='NexusMuon', lr=lr, weight_decay=0.3),
     clip_grad=dict(max_norm=35.0, norm_type=2),
-    # a regulariser's matrices are large and thrown away after training: to orthogonalise NexusFlow's took 4 % of a step;
-    # at the detector's learning rate its small networks die
+    # a regulariser's matrices are large and thrown away after training, and to orthogonalise NexusFlow's took 4 % of a
+    # step; at the detector's learning rate its small networks die
     paramwise_cfg=dict(custom_keys=dict(regulariser=dict(use_muon=False, lr_scale=0.1))),
 )
 param_scheduler = [

@@ -61,8 +61,8 @@ model = dict(
             speed_std=(2.0, 2.0, 2.0, 2.0, 1.0, 2.0, 2.0),
             accel_std=(1.5, 1.5, 1.5, 1.5, 0.7, 1.5, 1.5),
         ),
-        # objects are few where lines are many: up to three times the default weights, at which the map loses nothing
-        loss=dict(cls_weight=4.0, box_weight=0.75, heat_weight=3.0, seg_weight=0.09),
+        # objects are few where lines are many: four to six times the default weights, at which the map loses nothing
+        loss=dict(cls_weight=8.0, box_weight=1.5, heat_weight=6.0, seg_weight=0.18),
     ),
     # a weak detector flickers: born early, and what was seen once counts for little
     lifecycle=dict(birth_score=0.2, evidence_frames=2.0),

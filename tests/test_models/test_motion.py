@@ -53,7 +53,7 @@ def follow(motion, places_m, noise_m, prev2curr, velocity=(0.0, 0.0)):
 
 
 def drive(start_m, velocity, frames, prev2curr):
-    """True places (T, 2) of an object of constant velocity, given in the first lidar frame; its velocity in the last."""
+    """True places (T, 2) of an object of constant velocity, given in the first lidar frame; velocity in the last."""
     places, to_now = [], torch.eye(4)
     for t in range(frames):
         if t:

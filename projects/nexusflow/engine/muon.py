@@ -84,13 +84,15 @@ class NexusMuon(Muon):
         A group without any gradient does not age: the library would count its steps, and AdamW's first ones, which it
         corrects for the few gradients so far, would be up to three times too large when it wakes.
         """
-        for group in self.param_groups:
-            group['step'] = group.get('step', 0) - all(p.grad is None for p in group['params'])
+        with torch.enable_grad():
+            loss = closure() if closure is not None else None
         rates = [group['lr'] for group in self.param_groups]
         for group in self.param_groups:
+            group['step'] = group.get('step', 0) - all(p.grad is None for p in group['params'])
             group['lr'] *= group.get('lr_scale', 1.0)
         try:
-            return super().step(closure)
+            super().step()
+            return loss
         finally:
             for group, rate in zip(self.param_groups, rates, strict=True):
                 group['lr'] = rate

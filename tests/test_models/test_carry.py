@@ -6,7 +6,7 @@ import torch
 
 from nexusflow.models.track.assigner import FrameTargets
 from nexusflow.models.track.carry import CarryRule
-from nexusflow.models.track.motion import STATE, MotionModel
+from nexusflow.models.track.motion import MotionModel, place_and_speed
 from nexusflow.models.track.queries import TrackQueries
 
 CPU = torch.device('cpu')
@@ -23,7 +23,7 @@ def make_frame():
     queries.ids, queries.scores, queries.labels = IDS, SCORES, torch.full_like(IDS, 6)
     queries.content = torch.arange(8.0).view(1, -1, 1).expand(2, -1, 4)
     queries.code = torch.randn(2, 8, 10, requires_grad=True)
-    queries.mean = queries.code.detach()[..., STATE]
+    queries.mean = place_and_speed(queries.code.detach())
     targets = FrameTargets(
         code=torch.zeros(2, 3, 10),
         labels=torch.tensor([[3, 4, 0], [0, 1, 2]]),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nexusflow.models.track.lifecycle import TrackLifecycle, greedy_keep
-from nexusflow.models.track.motion import STATE, MotionModel
+from nexusflow.models.track.motion import MotionModel, place_and_speed
 from nexusflow.models.track.queries import TrackQueries
 
 CAR, PEDESTRIAN = 0, 4
@@ -31,7 +31,7 @@ def make_frame(newborns, moved=(), tracks=None):
     values = torch.tensor(rows)
     queries.code[:, :2] = values[:, :2]
     # where it was expected
-    queries.mean = queries.code[:, STATE]
+    queries.mean = place_and_speed(queries.code)
     queries.scores, queries.labels = values[:, 2], values[:, 3].long()
     queries.content = torch.arange(len(rows)).view(-1, 1).expand(-1, 4).float()
     new = torch.full((len(newborns),), -1)

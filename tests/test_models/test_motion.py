@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from nexusflow.models.track.motion import STATE, MotionModel
+from nexusflow.models.track.box_code import VELOCITY, XY
+from nexusflow.models.track.motion import MotionModel, place_and_speed
 from nexusflow.models.track.queries import NEWBORN, TrackQueries
 
 CPU = torch.device('cpu')
@@ -18,7 +19,7 @@ def make_tracks(xy_m, velocity=(0.0, 0.0), number=0, label=0):
     """One sample with one track, or newborn, at rest."""
     tracks = TrackQueries.empty(4, CPU, (1, 1))
     tracks.ids[:], tracks.labels[:] = number, label
-    tracks.code[..., STATE] = torch.tensor([*xy_m, *velocity])
+    tracks.code[..., XY], tracks.code[..., VELOCITY] = torch.tensor([xy_m, velocity])
     return tracks
 
 
@@ -124,7 +125,7 @@ def test_what_is_not_seen_goes_on_as_expected():
     moved.code[..., :2] = 99.0
     after = motion.observe(moved, ~seen(moved))
     assert torch.equal(after.mean, moved.mean) and torch.equal(after.cov, moved.cov)
-    assert torch.equal(after.code[..., STATE], moved.mean)
+    assert torch.equal(place_and_speed(after.code), moved.mean)
     assert (moved.cov.diagonal(dim1=-2, dim2=-1) >= tracks.cov.diagonal(dim1=-2, dim2=-1)).all()
 
 

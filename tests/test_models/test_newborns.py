@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nexusflow.models.bev.grid import BEVGrid
-from nexusflow.models.track.motion import STATE, MotionModel
+from nexusflow.models.track.motion import MotionModel, place_and_speed
 from nexusflow.models.track.newborns import LearnedQueries, PeakQueries
 from nexusflow.models.track.queries import NEWBORN, PADDING, TrackQueries
 
@@ -41,7 +41,7 @@ def track_at(xy_m, label, number=5):
     track = TrackQueries.empty(CHANNELS, CPU, (1, len(xy_m)))
     track.code[0, :, :2] = torch.stack(xy_m)
     track.ids[:], track.labels[:] = number, label
-    track.mean = track.code[..., STATE]
+    track.mean = place_and_speed(track.code)
     return track
 
 

@@ -14,11 +14,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from .box_code import CODE_SIZE, move_boxes
+from .box_code import VELOCITY, XY, move_boxes
 from .queries import NEWBORN, TrackQueries
 
-# x, y, vx, vy of a box code
-STATE = [0, 1, CODE_SIZE - 2, CODE_SIZE - 1]
+
+def place_and_speed(code: Tensor) -> Tensor:
+    """x, y, vx, vy of box codes (..., 10): (..., 4); by slices, since a list of columns is a copy to the device."""
+    return torch.cat([code[..., XY], code[..., VELOCITY]], dim=-1)
 
 
 class MotionModel(nn.Module):
@@ -83,7 +85,7 @@ class MotionModel(nn.Module):
             noise[..., axis + 2, axis + 2] = accel * dt**2
         with torch.autocast(code.device.type, enabled=False):
             cov = turn @ tracks.cov @ turn.transpose(-1, -2) + noise
-        return replace(tracks, code=code, mean=code[..., STATE], cov=cov)
+        return replace(tracks, code=code, mean=place_and_speed(code), cov=cov)
 
     @torch.no_grad()
     def observe(self, queries: TrackQueries, seen: Tensor) -> TrackQueries:
@@ -96,8 +98,8 @@ class MotionModel(nn.Module):
         Returns:
             The queries with the new mean, which their boxes take over, and covariance.
         """
-        measured = queries.code.detach()[..., STATE]
-        noise = self.measurement_cov(measured[..., :2])
+        measured = place_and_speed(queries.code.detach())
+        noise = self.measurement_cov(measured[..., XY])
         with torch.autocast(measured.device.type, enabled=False):
             gain = queries.cov[..., :2] @ inverse(queries.cov[..., :2, :2] + noise)
             error = (measured - queries.mean)[..., :2, None]
@@ -108,13 +110,13 @@ class MotionModel(nn.Module):
         cov = torch.where(seen[..., None], cov, queries.cov)
         cov = torch.where(new[..., None], self._start(queries.labels, noise), cov)
         code = queries.code.detach().clone()
-        code[..., STATE] = mean.to(code.dtype)
+        code[..., XY], code[..., VELOCITY] = mean.to(code.dtype).split(2, dim=-1)
         return replace(queries, code=code, mean=mean, cov=cov)
 
     @torch.no_grad()
     def distance(self, tracks: TrackQueries, measured: TrackQueries) -> Tensor:
         """Squared Mahalanobis distance of what is measured (B, N) from where tracks (B, M) are expected: (B, M, N)."""
-        place = measured.code[..., :2].float()
+        place = measured.code[..., XY].float()
         error = (place[:, None] - tracks.mean[:, :, None, :2])[..., None]
         cov = tracks.cov[:, :, None, :2, :2] + self.measurement_cov(place)[:, None]
         with torch.autocast(place.device.type, enabled=False):

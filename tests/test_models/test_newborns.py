@@ -1,6 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 """Detect queries from peaks and from learned reference points."""
 
+import math
+
 import pytest
 import torch
 
@@ -28,10 +30,16 @@ def test_peaks_are_the_boxes_of_their_cells(bev_grid):
     born, _ = source(dense, TrackQueries.empty(CHANNELS, CPU, (1, 1)))
     assert born.ids.tolist() == [[-1, -1]]
     assert born.labels.tolist() == [[2, 2]]
-    assert torch.equal(born.code[0], dense['dense_code'][0, [4 * 16 + 4, 10 * 16 + 11]])
+    boxes = dense['dense_code'][0, [4 * 16 + 4, 10 * 16 + 11]]
+    assert torch.equal(born.code[0, :, 2:], boxes[:, 2:])
     assert not born.code.requires_grad and born.content.requires_grad
     distance = (born.code[0, :, :2] - bev_grid.centers()[[4, 10], [4, 11]]).abs()
     assert distance.max() < 0.2
+
+
+def test_a_query_starts_from_the_logits_of_its_place(bev_grid):
+    source, dense = make_peaks(2, bev_grid)
+    born, _ = source(dense, TrackQueries.empty(CHANNELS, CPU, (1, 1)))
     torch.testing.assert_close(
         source.prior(dense, born.code)[0, 0, 2], torch.tensor(3.0), atol=0.5, rtol=0
     )
@@ -97,7 +105,55 @@ def test_of_near_peaks_the_higher_counts(bev_grid, gap_m, second):
     dense['heat'][0, 2, 4, 6] = 2.0
     source = PeakQueries(CHANNELS, bev_grid, 7, 2, MotionModel(), gap_m)
     born, _ = source(dense, TrackQueries.empty(CHANNELS, CPU, (1, 1)))
-    assert torch.equal(born.code[0, 1], dense['dense_code'][0, second[0] * 16 + second[1]])
+    box = dense['dense_code'][0, second[0] * 16 + second[1]]
+    assert torch.equal(born.code[0, 1, 2:], box[2:])
+
+
+FINE = BEVGrid((-12.8, -12.8, 12.8, 12.8), 1.28)
+
+
+def peak_of(hot, length_m, logit=0.5, low=-30.0):
+    """Centre of the one peak of a heatmap with some hot cells, of which the first is highest."""
+    source = PeakQueries(CHANNELS, FINE, 7, 1, MotionModel())
+    heat = torch.full((1, 7, 20, 20), low)
+    for row, col in hot:
+        heat[0, 3, row, col] = logit
+    heat[0, 3, hot[0][0], hot[0][1]] += 0.1
+    feature = torch.zeros(1, CHANNELS, 20, 20)
+    with torch.no_grad():
+        source.box.bias[2] = math.log(length_m)
+    dense = dict(bev=feature, dense=feature, heat=heat, **source.dense_forward(feature))
+    born, _ = source(dense, TrackQueries.empty(CHANNELS, CPU, (1, 1)))
+    assert born.labels.tolist() == [[3]]
+    return born.code[0, 0, :2]
+
+
+def test_the_peak_of_a_ridge_is_its_middle_if_the_box_is_as_long():
+    ridge = [(row, 7) for row in range(6, 13)]
+    middle, end = FINE.centers()[9, 7], FINE.centers()[6, 7]
+    # a ridge of 9 m: a bus that may stand anywhere along it
+    bus = peak_of([ridge[3], *ridge], 11.0)
+    torch.testing.assert_close(bus, middle, atol=0.02, rtol=0)
+    nearer = peak_of(ridge, 11.0)
+    assert abs(nearer[0] - middle[0]) < 0.02 and end[1] + 2.0 < nearer[1] < middle[1]
+    # the same ridge is two pedestrians or more
+    person = peak_of(ridge, 0.6)
+    assert person[1] - end[1] < 0.7
+
+
+def test_what_is_faint_moves_a_peak_little():
+    strong = peak_of([(5, 5), (5, 7)], 6.0, logit=2.0)
+    faint = peak_of([(5, 5), (5, 7)], 6.0, logit=-2.0, low=-3.0)
+    here = FINE.centers()[5, 5]
+    assert 1.0 < strong[0] - here[0] < 1.28
+    assert abs(strong[1] - here[1]) < 1e-4
+    assert torch.isfinite(faint).all() and 0 < faint[0] - here[0] < 1.28
+
+
+@pytest.mark.parametrize(('logit', 'low'), [(0.5, -30.0), (-60.0, -90.0)])
+def test_a_peak_in_a_corner_is_the_mean_of_the_cells_there(logit, low):
+    corner = peak_of([(0, 0)], 11.0, logit, low)
+    torch.testing.assert_close(corner, FINE.centers()[0, 0])
 
 
 def test_reference_points_fill_the_range(bev_grid):

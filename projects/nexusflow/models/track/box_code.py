@@ -13,6 +13,7 @@ from torch import Tensor
 
 CODE_SIZE = 10
 XY = slice(0, 2)
+LOG_LENGTH = 2
 VELOCITY = slice(8, 10)
 
 

@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..bev.grid import BEVGrid
 from ..heatmap import prior_bias, top_peaks
 from ..matching import match_batch
-from .box_code import CODE_SIZE, XY
+from .box_code import CODE_SIZE, LOG_LENGTH, XY
 from .motion import MotionModel
 from .queries import NEWBORN, PADDING, TrackQueries
 
 # a car-sized box on the ground, facing forward, at rest
 DEFAULT_CODE = (0.0, 0.0, 1.4, 0.6, -1.0, 0.4, 1.0, 0.0, 0.0, 0.0)
 RARE = 0.01
+# no box is so long that its centre is looked for further away, metres
+MAX_REACH_M = 6.4
 
 
 def newborn_queries(
@@ -50,6 +53,10 @@ class PeakQueries(nn.Module):
     queries are anchored on detections). Its identity stays in its id and content. The class of a query is that of its
     peak, and every query starts from the logits that the heatmap has at its place.
 
+    Where a camera does not tell how far away the middle of a long vehicle is, the heatmap is a ridge along it, whose
+    highest cell is a matter of chance. So a peak stands at the mean of its surroundings and not at a maximum
+    (integral regression, Sun et al., 2018).
+
     Args:
         channels: Channels of the dense features and of the queries.
         grid: The head's grid.
@@ -57,6 +64,7 @@ class PeakQueries(nn.Module):
         num: Detect queries a frame.
         motion: Where a live track may be.
         gap_m: Of two peaks of a class nearer than this, in steps of a cell, only the higher counts.
+        reach: Surroundings of a peak, in lengths of the box predicted there and in steps of a cell, one at least.
 
     Attributes:
         keeps_class: Whether a query's class is decided before the decoder sees it, and is learnt as such.
@@ -72,10 +80,14 @@ class PeakQueries(nn.Module):
         num: int,
         motion: MotionModel,
         gap_m: float = 1.28,
+        reach: float = 0.45,
     ) -> None:
         super().__init__()
-        self.grid, self.num, self.motion = grid, num, motion
+        self.grid, self.num, self.motion, self.reach = grid, num, motion, reach
         self.window = 2 * max(round(gap_m / grid.cell_m), 1) + 1
+        self.max_steps = max(round(MAX_REACH_M / grid.cell_m), 1)
+        steps = torch.arange(-self.max_steps, self.max_steps + 1)
+        self.register_buffer('around', torch.cartesian_prod(steps, steps), persistent=False)
         self.register_buffer('centers_m', grid.centers(), persistent=False)
         self.box = nn.Conv2d(channels, CODE_SIZE, 1)
         self.embed = nn.Linear(2 * channels + num_classes, channels)
@@ -103,8 +115,10 @@ class PeakQueries(nn.Module):
         scores, index, labels = top_peaks(heat.sigmoid(), self.num, self.window)
         both = torch.cat([dense['bev'], dense['dense'], heat], dim=1).flatten(2).transpose(1, 2)
         both = both.gather(1, index.unsqueeze(-1).expand(-1, -1, both.shape[-1]))
-        code = dense['dense_code'].detach()
-        code = code.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
+        boxes = dense['dense_code'].detach()
+        code = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
+        center = self._mean_center(heat, boxes[..., XY], index, labels, self._steps(code))
+        code = torch.cat([center, code[..., 2:]], dim=-1)
         newborns = newborn_queries(self.embed(both), code, labels, tracks.memory.shape[-2])
         sample, track, peak = self._take(tracks, newborns)
         content, code, ids = tracks.content.clone(), tracks.code.clone(), newborns.ids.clone()
@@ -112,6 +126,43 @@ class PeakQueries(nn.Module):
         code[sample, track] = newborns.code[sample, peak]
         ids[sample, peak] = PADDING
         return replace(newborns, ids=ids), replace(tracks, content=content, code=code)
+
+    def _steps(self, code: Tensor) -> Tensor:
+        """Cells (B, N) to each side that tell where the boxes' centres are."""
+        steps = (code[..., LOG_LENGTH].exp() * self.reach / self.grid.cell_m).round()
+        return steps.clamp(1, self.max_steps)
+
+    def _mean_center(
+        self, heat: Tensor, centers_m: Tensor, index: Tensor, labels: Tensor, steps: Tensor
+    ) -> Tensor:
+        """Mean of the centres predicted around peaks, weighted by the square of their class's heat.
+
+        Args:
+            heat: (B, L, H, W) logits.
+            centers_m: (B, H * W, 2) that each cell predicts.
+            index: (B, N) flat cells of the peaks.
+            labels: (B, N) classes of the peaks.
+            steps: (B, N) cells to each side.
+
+        Returns:
+            (B, N, 2) lidar frame.
+        """
+        rows, cols = self.grid.shape
+        cell = torch.stack([torch.div(index, cols, rounding_mode='floor'), index % cols], dim=-1)
+        row, col = (cell.unsqueeze(2) + self.around).unbind(-1)
+        counts = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
+        counts &= self.around.abs().amax(-1) <= steps.unsqueeze(-1)
+        flat = row.clamp(0, rows - 1) * cols + col.clamp(0, cols - 1)
+        planes = F.logsigmoid(heat.float()).flatten(1)
+        offset = labels.unsqueeze(-1) * (rows * cols)
+        log_heat = planes.gather(1, (offset + flat).flatten(1)).view_as(flat)
+        # against the peak's own: no low heat makes a division by zero, and a hotter object nearby weighs no more
+        log_peak = planes.gather(1, offset.squeeze(-1) + index).unsqueeze(-1)
+        weight = (2 * (log_heat - log_peak).clamp(max=0.0)).exp() * counts
+        spots = flat.flatten(1).unsqueeze(-1).expand(-1, -1, 2)
+        proposed_m = centers_m.gather(1, spots).view(*flat.shape, 2)
+        mean_m = (proposed_m * weight.unsqueeze(-1)).sum(2) / weight.sum(2).unsqueeze(-1)
+        return mean_m.to(centers_m.dtype)
 
     def prior(self, dense: dict, code: Tensor) -> Tensor:
         """Logits (B, Q, L) that the queries at ``code`` start from."""

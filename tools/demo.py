@@ -76,8 +76,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count(), help='processes for the data'
     )
-    # two trainings of one thread each take less time than one after the other with two
-    jobs = min(2, os.cpu_count() or 1)
+    # also with fewer cores than methods: they share the cores, and none is idle while the last one trains
+    jobs = len(METHODS)
     parser.add_argument('--jobs', type=int, default=jobs, help='trainings at the same time')
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))
     parser.add_argument(

@@ -4,7 +4,7 @@ data_root = '{{$NEXUSFLOW_DATA_ROOT:data/world}}'
 version = 'v1.0-world'
 train_split, val_split = 'world_train', 'world_val'
 city_eval_sets = dict(boston='world_val_boston', singapore='world_val_singapore')
-image_hw = (112, 320)
+image_hw = (160, 480)
 
 load_images = dict(type='NexusLoadMultiViewImages')
 train_pipeline = [

@@ -15,7 +15,7 @@ data = [
         # the sizes of the preset, said here: they are part of what identifies a run
         command='make_world.py --out {data_root} --preset bench --seed 0 --workers {workers} '
         '--train-scenes-per-city 60 --val-scenes-per-city 12 --frames-per-scene 20 '
-        '--train-networks-per-city 8 --val-networks-per-city 4 --image-size 320 180 --domain-gap 1',
+        '--train-networks-per-city 8 --val-networks-per-city 4 --image-size 480 270 --domain-gap 1',
         outputs=['v1.0-world/splits.json'],
         seconds=200,
     ),

@@ -39,7 +39,7 @@ FIGURES = {
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Step through frames of noise; a first part of them, until the tracks are at their bound, is not compared."""
     frames, part = (60, 15) if options.quick else (FRAMES, PART)
-    tracker, cameras = make_tracker(options.seed), nuscenes_like_rig((320, 180))
+    tracker, cameras = make_tracker(options.seed), nuscenes_like_rig((480, 270))
     noise = np.random.default_rng(options.seed)
     images = {
         c.channel: noise.integers(0, 256, (c.height, c.width, 3), dtype=np.uint8) for c in cameras

@@ -35,7 +35,7 @@ class WorldSpec:
     frames_per_scene: int = 20
     train_networks_per_city: int = 4
     val_networks_per_city: int = 2
-    image_size_wh: tuple[int, int] = (320, 180)
+    image_size_wh: tuple[int, int] = (480, 270)
     domain_gap: float = 1.0
     av2_logs: tuple[str, ...] = ()
 

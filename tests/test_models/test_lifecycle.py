@@ -204,3 +204,17 @@ def test_a_score_is_trusted_by_the_frames_of_evidence():
     frame.hits = torch.cat([tracks.hits, torch.zeros(1, dtype=torch.long)])
     _, shown, _ = step(lifecycle, frame, next_id)
     assert shown.scores_3d.tolist() == pytest.approx([0.6 * (1 - math.exp(-1.0))])
+
+
+def test_a_track_counts_as_far_as_its_frames_speak_for_its_class():
+    lifecycle = TrackLifecycle(birth_score=0.4, class_sharpness=0.5)
+    frame = make_frame([(0, 0, 0.8, CAR), (20, 0, 0.8, PEDESTRIAN), (40, 0, 0.8, CAR)])
+    frame.evidence[:3] = -6.0
+    frame.evidence[0, CAR] = frame.evidence[1, CAR] = -2.0
+    tracks, shown, _ = step(lifecycle, frame)
+    all_classes = math.exp(-1) + 6 * math.exp(-3)
+    shares = [math.exp(-1) / all_classes, math.exp(-3) / all_classes, 1 / 7]
+    assert shown.scores_3d.tolist() == pytest.approx([0.8 * share for share in shares])
+    # what decides over life and death is the frame's score
+    assert tracks.scores.tolist() == pytest.approx([0.8] * 3)
+    assert shown.labels_3d.tolist() == [CAR, PEDESTRIAN, CAR]

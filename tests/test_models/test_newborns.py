@@ -156,6 +156,20 @@ def test_a_peak_in_a_corner_is_the_mean_of_the_cells_there(logit, low):
     torch.testing.assert_close(corner, FINE.centers()[0, 0])
 
 
+def test_a_class_is_given_its_highest_heat_near_a_box(bev_grid):
+    source, dense = make_peaks(1, bev_grid)
+    dense['heat'][0, 5, 5, 4] = 0.0
+    code = torch.zeros(1, 3, 10)
+    code[0, 0, :2], code[0, 1, :2] = bev_grid.centers()[4, 4], bev_grid.centers()[7, 4]
+    code[0, 2, :2] = 1000.0
+    given = source.class_probs(dense, code, None)
+    faint = torch.tensor(-6.0).sigmoid()
+    expected = faint.repeat(7)
+    expected[2], expected[5] = torch.tensor(3.0).sigmoid(), 0.5
+    torch.testing.assert_close(given[0], torch.stack([expected, faint.repeat(7), torch.zeros(7)]))
+    assert not given.requires_grad
+
+
 def test_reference_points_fill_the_range(bev_grid):
     source = LearnedQueries(CHANNELS, bev_grid, 7, 900, MotionModel(), z_range_m=(-4.0, 2.0))
     points = source.points_m()
@@ -188,6 +202,7 @@ def test_the_class_of_a_learned_query_is_decided_by_the_decoder(bev_grid):
     logits = torch.zeros(1, 2, 7)
     logits[0, 0, 3] = logits[0, 1, 6] = 1.0
     assert source.classes(torch.zeros(1, 2).long(), logits).tolist() == [[3, 6]]
+    torch.testing.assert_close(source.class_probs({}, None, logits), logits.sigmoid())
     prior = source.prior({}, torch.zeros(1, 2, 10))
     torch.testing.assert_close(prior.sigmoid(), torch.full((1, 2, 7), 0.01))
 

@@ -30,6 +30,7 @@ def make_queries(size, first_id=0, channels=4):
         age=ids + 1,
         mean=row[:, None].expand(-1, 4).clone(),
         cov=row[:, None, None].expand(-1, 4, 4).clone(),
+        evidence=row[:, None].expand(-1, 3).clone(),
     )
 
 
@@ -45,6 +46,7 @@ def assert_rows(queries, ids):
     assert torch.equal(queries.age, expected + 1)
     assert torch.equal(queries.mean[:, 3], expected.float())
     assert torch.equal(queries.cov[:, 3, 0], expected.float())
+    assert torch.equal(queries.evidence[:, 2], expected.float())
     torch.testing.assert_close(queries.scores, expected / 100)
 
 

@@ -25,6 +25,9 @@ class TrackLifecycle:
         min_hits: A track is shown once it has been seen in this many frames; what flickers never is.
         evidence_frames: A track's score is shown times 1 - exp(-n / evidence_frames), n the frames it was seen in: what
             lasts is truer than what was seen once. 0: the frame's own score.
+        class_sharpness: A track's score is shown times the probability of its class among all classes, given what they
+            were given at its place in all its frames: the softmax of their ``evidence`` times this number. Less than
+            1, since frames resemble each other; 0: not at all.
         duplicate_m: A newborn within this distance of a better box of its class is no new track.
         max_tracks: Live tracks at most; the lowest scores end first. It bounds time and memory, whatever is seen.
         detection_score: Boxes from this score on are listed as detections.
@@ -36,6 +39,7 @@ class TrackLifecycle:
     patience: int = 3
     min_hits: int = 1
     evidence_frames: float = 0.0
+    class_sharpness: float = 0.0
     duplicate_m: float = 2.0
     max_tracks: int = 500
     detection_score: float = 0.05
@@ -71,15 +75,19 @@ class TrackLifecycle:
         if len(tracks) > self.max_tracks:
             tracks = tracks[tracks.scores.topk(self.max_tracks).indices.sort().values]
         shown = tracks[(tracks.missed == 0) & (tracks.hits >= self.min_hits)]
-        shown = replace(shown, scores=shown.scores * self._trust(shown.hits))
+        shown = replace(shown, scores=shown.scores * self._trust(shown))
         result = InstanceData(**boxes_of(shown), track_ids=shown.ids)
         return tracks, result, self._detections(queries), next_id + len(born)
 
-    def _trust(self, hits: Tensor) -> Tensor:
-        """Share of a track's score that counts after so many frames."""
-        if not self.evidence_frames:
-            return torch.ones_like(hits, dtype=torch.float)
-        return 1 - torch.exp(-hits / self.evidence_frames)
+    def _trust(self, tracks: TrackQueries) -> Tensor:
+        """Share of each track's score that counts after all its frames."""
+        share = torch.ones_like(tracks.scores)
+        if self.evidence_frames:
+            share = share * (1 - torch.exp(-tracks.hits / self.evidence_frames))
+        if self.class_sharpness:
+            classes = (self.class_sharpness * tracks.evidence).softmax(-1)
+            share = share * classes.gather(-1, tracks.labels.unsqueeze(-1)).squeeze(-1)
+        return share
 
     def _detections(self, queries: TrackQueries) -> InstanceData:
         """Boxes above a floor, no non-maximum suppression."""

@@ -22,13 +22,16 @@ DEFAULT_CODE = (0.0, 0.0, 1.4, 0.6, -1.0, 0.4, 1.0, 0.0, 0.0, 0.0)
 RARE = 0.01
 # no box is so long that its centre is looked for further away, metres
 MAX_REACH_M = 6.4
+# the heat of another class for the same object has its peak within this distance, metres, in steps of a cell
+BESIDE_M = 1.28
 
 
 def newborn_queries(
-    content: Tensor, code: Tensor, labels: Tensor, memory_slots: int
+    content: Tensor, code: Tensor, labels: Tensor, tracks: TrackQueries
 ) -> TrackQueries:
-    """Queries (B, N) without a past."""
+    """Queries (B, N) without a past, for the frame of some tracks."""
     batch, number, channels = content.shape
+    memory_slots, num_classes = tracks.memory.shape[-2], tracks.evidence.shape[-1]
     nothing = labels.new_zeros(batch, number)
     return TrackQueries(
         content=content,
@@ -42,6 +45,7 @@ def newborn_queries(
         age=nothing,
         mean=code.new_zeros(batch, number, 4),
         cov=torch.eye(4, device=code.device).expand(batch, number, -1, -1),
+        evidence=code.new_zeros(batch, number, num_classes),
     )
 
 
@@ -86,6 +90,7 @@ class PeakQueries(nn.Module):
         self.grid, self.num, self.motion, self.reach = grid, num, motion, reach
         self.window = 2 * max(round(gap_m / grid.cell_m), 1) + 1
         self.max_steps = max(round(MAX_REACH_M / grid.cell_m), 1)
+        self.beside = 2 * max(round(BESIDE_M / grid.cell_m), 1) + 1
         steps = torch.arange(-self.max_steps, self.max_steps + 1)
         self.register_buffer('around', torch.cartesian_prod(steps, steps), persistent=False)
         self.register_buffer('centers_m', grid.centers(), persistent=False)
@@ -119,7 +124,7 @@ class PeakQueries(nn.Module):
         code = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, CODE_SIZE))
         center = self._mean_center(heat, boxes[..., XY], index, labels, self._steps(code))
         code = torch.cat([center, code[..., 2:]], dim=-1)
-        newborns = newborn_queries(self.embed(both), code, labels, tracks.memory.shape[-2])
+        newborns = newborn_queries(self.embed(both), code, labels, tracks)
         sample, track, peak = self._take(tracks, newborns)
         content, code, ids = tracks.content.clone(), tracks.code.clone(), newborns.ids.clone()
         content[sample, track] += newborns.content[sample, peak]
@@ -175,6 +180,14 @@ class PeakQueries(nn.Module):
     def classes(labels: Tensor, logits: Tensor) -> Tensor:
         """Class (B, N) of the newborns after the decoder: still the peak's."""
         return labels
+
+    def class_probs(self, dense: dict, code: Tensor, logits: Tensor) -> Tensor:
+        """What each class is given at boxes (B, Q, 10): its highest heat there, (B, Q, L); zero outside the grid."""
+        heat = dense['heat'].detach().float().sigmoid()
+        highest = F.max_pool2d(heat, self.beside, stride=1, padding=self.beside // 2).flatten(2)
+        cell, inside = self.grid.cell_of(code[..., XY])
+        at = cell.unsqueeze(1).expand(-1, highest.shape[1], -1)
+        return (highest.gather(2, at) * inside.unsqueeze(1)).transpose(1, 2)
 
     def _take(self, tracks: TrackQueries, peaks: TrackQueries) -> tuple[Tensor, Tensor, Tensor]:
         """Which track goes on from which peak: sample, row and column."""
@@ -238,8 +251,7 @@ class LearnedQueries(nn.Module):
         code = torch.cat([points[:, :2], rest[:, 2:4], points[:, 2:], rest[:, 5:]], dim=1)
         labels = torch.zeros(batch, self.num, dtype=torch.long, device=code.device)
         content = self.content.expand(batch, -1, -1)
-        code, slots = code.expand(batch, -1, -1), tracks.memory.shape[-2]
-        return newborn_queries(content, code, labels, slots), tracks
+        return newborn_queries(content, code.expand(batch, -1, -1), labels, tracks), tracks
 
     def prior(self, dense: dict, code: Tensor) -> Tensor:
         """Logits (B, Q, L) that the queries start from: every class is rare."""
@@ -249,6 +261,11 @@ class LearnedQueries(nn.Module):
     def classes(labels: Tensor, logits: Tensor) -> Tensor:
         """Class (B, N) of the newborns after the decoder: the likeliest."""
         return logits.argmax(-1)
+
+    @staticmethod
+    def class_probs(dense: dict, code: Tensor, logits: Tensor) -> Tensor:
+        """What each class is given, (B, Q, L): what the decoder says."""
+        return logits.detach().float().sigmoid()
 
 
 SOURCES = dict(peaks=PeakQueries, learned=LearnedQueries)

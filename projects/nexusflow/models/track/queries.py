@@ -34,6 +34,7 @@ class TrackQueries:
         age: (...) how many embeddings were put into the memory.
         mean: (..., 4) where it is expected: x, y, vx, vy, lidar frame; see :class:`MotionModel`.
         cov: (..., 4, 4) how sure that is.
+        evidence: (..., L) sum over its frames of the log of what each class was given at its place.
     """
 
     content: Tensor
@@ -47,6 +48,7 @@ class TrackQueries:
     age: Tensor
     mean: Tensor
     cov: Tensor
+    evidence: Tensor
 
     @property
     def valid(self) -> Tensor:
@@ -55,7 +57,12 @@ class TrackQueries:
 
     @classmethod
     def empty(
-        cls, channels: int, device: torch.device, shape: Sequence[int] = (0,), memory: int = 0
+        cls,
+        channels: int,
+        device: torch.device,
+        shape: Sequence[int] = (0,),
+        memory: int = 0,
+        num_classes: int = 7,
     ) -> TrackQueries:
         """Rows of padding, none by default.
 
@@ -64,6 +71,7 @@ class TrackQueries:
             device: Where the tensors live.
             shape: (M,) or (B, M).
             memory: Slots of the memory bank.
+            num_classes: Track classes.
         """
         number = torch.zeros(*shape, dtype=torch.long, device=device)
         real = torch.zeros(*shape, device=device)
@@ -81,6 +89,7 @@ class TrackQueries:
             age=number,
             mean=torch.zeros(*shape, 4, device=device),
             cov=torch.eye(4, device=device).repeat(*shape, 1, 1),
+            evidence=torch.zeros(*shape, num_classes, device=device),
         )
 
     def map(self, function: Callable[[Tensor], Tensor]) -> TrackQueries:
@@ -111,9 +120,10 @@ def batch_queries(samples: Sequence[TrackQueries]) -> TrackQueries:
     """Pad to the longest (at least one row, so that every parameter stays in the graph) and stack to (B, M, ...)."""
     size = max([len(s) for s in samples] + [1])
     channels, device = samples[0].content.shape[-1], samples[0].content.device
-    slots = samples[0].memory.shape[-2]
+    slots, num_classes = samples[0].memory.shape[-2], samples[0].evidence.shape[-1]
     padded = [
-        concat([s, TrackQueries.empty(channels, device, (size - len(s),), slots)]) for s in samples
+        concat([s, TrackQueries.empty(channels, device, (size - len(s),), slots, num_classes)])
+        for s in samples
     ]
     return TrackQueries(
         **{f.name: torch.stack([getattr(p, f.name) for p in padded]) for f in fields(TrackQueries)}

@@ -26,6 +26,9 @@ from .motion import MotionModel
 from .newborns import RARE, SOURCES
 from .queries import TrackQueries, concat
 
+# no single frame rules a class out
+LEAST_PROB = 0.05
+
 
 @MODELS.register_module()
 class NexusTrackHead(nn.Module):
@@ -102,7 +105,7 @@ class NexusTrackHead(nn.Module):
     def no_tracks(self, device: torch.device, shape: Sequence[int] = (0,)) -> TrackQueries:
         """Padding only, (M,) or (B, M): what a scene starts with."""
         slots = self.memory.length if self.memory is not None else 0
-        return TrackQueries.empty(self.channels, device, shape, slots)
+        return TrackQueries.empty(self.channels, device, shape, slots, self.num_classes)
 
     def dense_forward(self, bev: Tensor) -> dict:
         """What does not depend on the tracks; all frames of a clip at once.
@@ -152,7 +155,15 @@ class NexusTrackHead(nn.Module):
         born = self.newborns.classes(newborns.labels, logits[:, :num])
         labels = torch.cat([born, tracks.labels], dim=1)
         scores = logits.detach().sigmoid().gather(2, labels.unsqueeze(-1)).squeeze(-1)
-        queries = replace(queries, content=content, code=code, labels=labels, scores=scores)
+        given = self.newborns.class_probs(dense, code.detach(), logits)
+        queries = replace(
+            queries,
+            content=content,
+            code=code,
+            labels=labels,
+            scores=scores,
+            evidence=queries.evidence + (given + LEAST_PROB).log(),
+        )
         return dict(dense, queries=queries, layers=layers)
 
     def loss(

@@ -1,8 +1,8 @@
 # Copyright (c) NexusFlow contributors. Licensed under Apache-2.0.
 # The upper bound with a quarter of an hour of training on two cores. Batches of two, since more steps teach more than
-# larger ones; without a regulariser no guard needs to compare the rows. Samples come several times: images and the lidar
-# frame are mirrored, or the rare classes are learnt by heart. Images are not scaled: how large something looks tells how
-# far away it is. Clips come last and are few: a frame alone teaches as much at half the price.
+# larger ones; without a regulariser no guard needs to compare the rows. Samples come several times: images and the
+# lidar frame are mirrored, or the rare classes are learnt by heart. Images are not scaled: how large something looks
+# tells how far away it is. Clips come last and are few: a frame alone teaches as much at half the price.
 _base_ = './nexusflow_tiny_full.py'
 max_iters = 1500
 train_pipeline = [

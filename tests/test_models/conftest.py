@@ -119,6 +119,11 @@ def bev_grid():
 
 
 @pytest.fixture
+def fine_grid():
+    return BEVGrid((-12.8, -12.8, 12.8, 12.8), 1.28)
+
+
+@pytest.fixture
 def map_grid():
     return BEVGrid(**MAP_GRID)
 

@@ -209,8 +209,8 @@ def test_a_score_is_trusted_by_the_frames_of_evidence():
 def test_a_track_counts_as_far_as_its_frames_speak_for_its_class():
     lifecycle = TrackLifecycle(birth_score=0.4, class_sharpness=0.5)
     frame = make_frame([(0, 0, 0.8, CAR), (20, 0, 0.8, PEDESTRIAN), (40, 0, 0.8, CAR)])
-    frame.evidence[:3] = -6.0
-    frame.evidence[0, CAR] = frame.evidence[1, CAR] = -2.0
+    frame.class_log[:3] = -6.0
+    frame.class_log[0, CAR] = frame.class_log[1, CAR] = -2.0
     tracks, shown, _ = step(lifecycle, frame)
     all_classes = math.exp(-1) + 6 * math.exp(-3)
     shares = [math.exp(-1) / all_classes, math.exp(-3) / all_classes, 1 / 7]
@@ -218,3 +218,12 @@ def test_a_track_counts_as_far_as_its_frames_speak_for_its_class():
     # what decides over life and death is the frame's score
     assert tracks.scores.tolist() == pytest.approx([0.8] * 3)
     assert shown.labels_3d.tolist() == [CAR, PEDESTRIAN, CAR]
+
+
+def test_a_track_counts_as_far_as_its_place_is_known():
+    lifecycle = TrackLifecycle(birth_score=0.4, concentration=0.5)
+    frame = make_frame([(0, 0, 0.8, CAR), (20, 0, 0.8, CAR), (40, 0, 0.8, CAR)])
+    frame.mass[:3] = torch.tensor([[0.9, 0.9], [0.5, 2.0], [0.0, 0.0]])
+    tracks, shown, _ = step(lifecycle, frame)
+    assert shown.scores_3d.tolist() == pytest.approx([0.8, 0.4, 0.0])
+    assert tracks.scores.tolist() == pytest.approx([0.8] * 3)

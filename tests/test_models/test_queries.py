@@ -30,7 +30,8 @@ def make_queries(size, first_id=0, channels=4):
         age=ids + 1,
         mean=row[:, None].expand(-1, 4).clone(),
         cov=row[:, None, None].expand(-1, 4, 4).clone(),
-        evidence=row[:, None].expand(-1, 3).clone(),
+        class_log=row[:, None].expand(-1, 3).clone(),
+        mass=row[:, None].expand(-1, 2).clone(),
     )
 
 
@@ -46,7 +47,8 @@ def assert_rows(queries, ids):
     assert torch.equal(queries.age, expected + 1)
     assert torch.equal(queries.mean[:, 3], expected.float())
     assert torch.equal(queries.cov[:, 3, 0], expected.float())
-    assert torch.equal(queries.evidence[:, 2], expected.float())
+    assert torch.equal(queries.class_log[:, 2], expected.float())
+    assert torch.equal(queries.mass[:, 1], expected.float())
     torch.testing.assert_close(queries.scores, expected / 100)
 
 

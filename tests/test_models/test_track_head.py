@@ -86,25 +86,6 @@ def test_padding_does_not_change_the_other_queries():
 
 
 @pytest.mark.parametrize('query_source', ['peaks', 'learned'])
-def test_evidence_of_all_frames_adds_up(query_source):
-    head = make_head(query_source=query_source).eval()
-    dense = head.dense_forward(make_bevs(1, 1)[:, 0])
-    out = head.decode(dense, head.no_tracks(CPU, (1, 1)))
-    first = out['queries']
-    given = head.newborns.class_probs(dense, first.code, out['layers'][-1][0])
-    torch.testing.assert_close(first.evidence, (given + 0.05).log())
-    assert not first.evidence.requires_grad
-    tracks = first.map(lambda x: x[:, :1].clone())
-    tracks.ids[:], tracks.evidence[:] = 3, 1.0
-    tracks.cov[:] = 1e-6 * torch.eye(4)
-    out = head.decode(dense, tracks)
-    track = out['queries'].map(lambda x: x[:, -1:])
-    assert track.ids.tolist() == [[3]]
-    given = head.newborns.class_probs(dense, out['queries'].code, out['layers'][-1][0])[:, -1:]
-    torch.testing.assert_close(track.evidence, 1.0 + (given + 0.05).log())
-
-
-@pytest.mark.parametrize('query_source', ['peaks', 'learned'])
 def test_tracks_carry_the_ids_of_the_frame_before(query_source):
     clips = clips_of(3, ('track',), ('track',))
     _, outs = run(make_head(query_source=query_source), make_bevs(2, 3), clips)

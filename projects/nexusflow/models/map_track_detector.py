@@ -199,7 +199,8 @@ class NexusMapTrackDetector(BaseModel):
         map_bev, bev = self._fuse(raw, prev, torch.linalg.inv(prev2curr), has_prev)
         tracks = batch_queries([s.tracks for s in states])
         tracks = self.track_head.motion.move(tracks, prev2curr, seconds)
-        queries = self.track_head.decode(self.track_head.dense_forward(bev), tracks)['queries']
+        out = self.track_head.decode(self.track_head.dense_forward(bev), tracks)
+        queries = self.track_head.evidence(out['heat'], out['queries'])
         for i, (lines, (state, sample)) in enumerate(
             zip(self.map_head.predict(map_bev), pairs, strict=True)
         ):

@@ -25,9 +25,11 @@ class TrackLifecycle:
         min_hits: A track is shown once it has been seen in this many frames; what flickers never is.
         evidence_frames: A track's score is shown times 1 - exp(-n / evidence_frames), n the frames it was seen in: what
             lasts is truer than what was seen once. 0: the frame's own score.
-        class_sharpness: A track's score is shown times the probability of its class among all classes, given what they
-            were given at its place in all its frames: the softmax of their ``evidence`` times this number. Less than
-            1, since frames resemble each other; 0: not at all.
+        class_sharpness: A track's score is shown times the probability of its class given all its frames: the softmax
+            of the classes' summed log heat times this number, less than 1, since frames resemble each other. 0: not at
+            all.
+        concentration: A track's score is shown times the share of its heat that lies close to it, in all its frames,
+            to this power: a place that is known is more likely to be the right one. 0: not at all.
         duplicate_m: A newborn within this distance of a better box of its class is no new track.
         max_tracks: Live tracks at most; the lowest scores end first. It bounds time and memory, whatever is seen.
         detection_score: Boxes from this score on are listed as detections.
@@ -40,6 +42,7 @@ class TrackLifecycle:
     min_hits: int = 1
     evidence_frames: float = 0.0
     class_sharpness: float = 0.0
+    concentration: float = 0.0
     duplicate_m: float = 2.0
     max_tracks: int = 500
     detection_score: float = 0.05
@@ -85,8 +88,11 @@ class TrackLifecycle:
         if self.evidence_frames:
             share = share * (1 - torch.exp(-tracks.hits / self.evidence_frames))
         if self.class_sharpness:
-            classes = (self.class_sharpness * tracks.evidence).softmax(-1)
+            classes = (self.class_sharpness * tracks.class_log).softmax(-1)
             share = share * classes.gather(-1, tracks.labels.unsqueeze(-1)).squeeze(-1)
+        if self.concentration:
+            close, around = tracks.mass.unbind(-1)
+            share = share * (close / around.clamp(min=1e-9)) ** self.concentration
         return share
 
     def _detections(self, queries: TrackQueries) -> InstanceData:

@@ -22,8 +22,6 @@ DEFAULT_CODE = (0.0, 0.0, 1.4, 0.6, -1.0, 0.4, 1.0, 0.0, 0.0, 0.0)
 RARE = 0.01
 # no box is so long that its centre is looked for further away, metres
 MAX_REACH_M = 6.4
-# the heat of another class for the same object has its peak within this distance, metres, in steps of a cell
-BESIDE_M = 1.28
 
 
 def newborn_queries(
@@ -31,7 +29,7 @@ def newborn_queries(
 ) -> TrackQueries:
     """Queries (B, N) without a past, for the frame of some tracks."""
     batch, number, channels = content.shape
-    memory_slots, num_classes = tracks.memory.shape[-2], tracks.evidence.shape[-1]
+    memory_slots, num_classes = tracks.memory.shape[-2], tracks.class_log.shape[-1]
     nothing = labels.new_zeros(batch, number)
     return TrackQueries(
         content=content,
@@ -45,7 +43,8 @@ def newborn_queries(
         age=nothing,
         mean=code.new_zeros(batch, number, 4),
         cov=torch.eye(4, device=code.device).expand(batch, number, -1, -1),
-        evidence=code.new_zeros(batch, number, num_classes),
+        class_log=code.new_zeros(batch, number, num_classes),
+        mass=code.new_zeros(batch, number, 2),
     )
 
 
@@ -90,7 +89,6 @@ class PeakQueries(nn.Module):
         self.grid, self.num, self.motion, self.reach = grid, num, motion, reach
         self.window = 2 * max(round(gap_m / grid.cell_m), 1) + 1
         self.max_steps = max(round(MAX_REACH_M / grid.cell_m), 1)
-        self.beside = 2 * max(round(BESIDE_M / grid.cell_m), 1) + 1
         steps = torch.arange(-self.max_steps, self.max_steps + 1)
         self.register_buffer('around', torch.cartesian_prod(steps, steps), persistent=False)
         self.register_buffer('centers_m', grid.centers(), persistent=False)
@@ -181,14 +179,6 @@ class PeakQueries(nn.Module):
         """Class (B, N) of the newborns after the decoder: still the peak's."""
         return labels
 
-    def class_probs(self, dense: dict, code: Tensor, logits: Tensor) -> Tensor:
-        """What each class is given at boxes (B, Q, 10): its highest heat there, (B, Q, L); zero outside the grid."""
-        heat = dense['heat'].detach().float().sigmoid()
-        highest = F.max_pool2d(heat, self.beside, stride=1, padding=self.beside // 2).flatten(2)
-        cell, inside = self.grid.cell_of(code[..., XY])
-        at = cell.unsqueeze(1).expand(-1, highest.shape[1], -1)
-        return (highest.gather(2, at) * inside.unsqueeze(1)).transpose(1, 2)
-
     def _take(self, tracks: TrackQueries, peaks: TrackQueries) -> tuple[Tensor, Tensor, Tensor]:
         """Which track goes on from which peak: sample, row and column."""
         away = self.motion.distance(tracks, peaks)
@@ -261,11 +251,6 @@ class LearnedQueries(nn.Module):
     def classes(labels: Tensor, logits: Tensor) -> Tensor:
         """Class (B, N) of the newborns after the decoder: the likeliest."""
         return logits.argmax(-1)
-
-    @staticmethod
-    def class_probs(dense: dict, code: Tensor, logits: Tensor) -> Tensor:
-        """What each class is given, (B, Q, L): what the decoder says."""
-        return logits.detach().float().sigmoid()
 
 
 SOURCES = dict(peaks=PeakQueries, learned=LearnedQueries)

@@ -34,7 +34,8 @@ class TrackQueries:
         age: (...) how many embeddings were put into the memory.
         mean: (..., 4) where it is expected: x, y, vx, vy, lidar frame; see :class:`MotionModel`.
         cov: (..., 4, 4) how sure that is.
-        evidence: (..., L) sum over its frames of the log of what each class was given at its place.
+        class_log: (..., L) sum over its frames of the log of each class's heat at its place; see :class:`HeatEvidence`.
+        mass: (..., 2) sum over its frames of the squared heat of its class close to its place, and around it.
     """
 
     content: Tensor
@@ -48,7 +49,8 @@ class TrackQueries:
     age: Tensor
     mean: Tensor
     cov: Tensor
-    evidence: Tensor
+    class_log: Tensor
+    mass: Tensor
 
     @property
     def valid(self) -> Tensor:
@@ -89,7 +91,8 @@ class TrackQueries:
             age=number,
             mean=torch.zeros(*shape, 4, device=device),
             cov=torch.eye(4, device=device).repeat(*shape, 1, 1),
-            evidence=torch.zeros(*shape, num_classes, device=device),
+            class_log=torch.zeros(*shape, num_classes, device=device),
+            mass=torch.zeros(*shape, 2, device=device),
         )
 
     def map(self, function: Callable[[Tensor], Tensor]) -> TrackQueries:
@@ -120,7 +123,7 @@ def batch_queries(samples: Sequence[TrackQueries]) -> TrackQueries:
     """Pad to the longest (at least one row, so that every parameter stays in the graph) and stack to (B, M, ...)."""
     size = max([len(s) for s in samples] + [1])
     channels, device = samples[0].content.shape[-1], samples[0].content.device
-    slots, num_classes = samples[0].memory.shape[-2], samples[0].evidence.shape[-1]
+    slots, num_classes = samples[0].memory.shape[-2], samples[0].class_log.shape[-1]
     padded = [
         concat([s, TrackQueries.empty(channels, device, (size - len(s),), slots, num_classes)])
         for s in samples

@@ -20,14 +20,12 @@ from ..heatmap import prior_bias
 from .assigner import FrameTargets, assign
 from .carry import CarryRule
 from .decoder import QueryInteraction, TrackDecoder
+from .evidence import HeatEvidence
 from .loss import TrackLoss
 from .memory import MemoryBank
 from .motion import MotionModel
 from .newborns import RARE, SOURCES
 from .queries import TrackQueries, concat
-
-# no single frame rules a class out
-LEAST_PROB = 0.05
 
 
 @MODELS.register_module()
@@ -97,6 +95,7 @@ class NexusTrackHead(nn.Module):
         self.interaction = QueryInteraction(channels)
         self.decoder = TrackDecoder(channels, self.grid, num_classes, num_layers, **(decoder or {}))
         self.memory = MemoryBank(channels, **memory) if memory is not None else None
+        self.evidence = HeatEvidence(self.grid)
         self.carry = CarryRule(**(carry or {}))
         self.loss_fn = TrackLoss(self.grid, num_classes, **(loss or {}))
         nn.init.constant_(self.center_heat.bias, prior_bias(RARE))
@@ -155,15 +154,7 @@ class NexusTrackHead(nn.Module):
         born = self.newborns.classes(newborns.labels, logits[:, :num])
         labels = torch.cat([born, tracks.labels], dim=1)
         scores = logits.detach().sigmoid().gather(2, labels.unsqueeze(-1)).squeeze(-1)
-        given = self.newborns.class_probs(dense, code.detach(), logits)
-        queries = replace(
-            queries,
-            content=content,
-            code=code,
-            labels=labels,
-            scores=scores,
-            evidence=queries.evidence + (given + LEAST_PROB).log(),
-        )
+        queries = replace(queries, content=content, code=code, labels=labels, scores=scores)
         return dict(dense, queries=queries, layers=layers)
 
     def loss(

@@ -322,3 +322,26 @@ def test_what_a_frame_goes_on_from():
     assert not states.before(make_sample('b', 5.5), raw, nothing)[1]
     with pytest.raises(ValueError, match='max_scenes is 0'):
         SceneStates(max_scenes=0)
+
+
+@pytest.mark.parametrize(
+    ('knob', 'reads'), [('class_sharpness', True), ('concentration', True), ('min_hits', False)]
+)
+def test_heat_is_added_up_over_a_scene_if_scores_depend_on_it(
+    model, clips, monkeypatch, knob, reads
+):
+    monkeypatch.setattr(model.lifecycle, 'class_sharpness', 0)
+    monkeypatch.setattr(model.lifecycle, 'concentration', 0)
+    monkeypatch.setattr(model.lifecycle, knob, 1)
+    data = clips(1, 2, SIZE)
+    scene = data['data_samples'][0][0].scene_token
+    around = []
+    for t in range(2):
+        stream(model, data, 0, [t])
+        tracks = model.streams[scene].tracks
+        around.append(dict(zip(tracks.ids.tolist(), tracks.mass[:, 1].tolist(), strict=True)))
+    live = around[0].keys() & around[1].keys()
+    # some boxes of a model without training lie outside the grid
+    assert any(around[0][i] > 0 for i in live) is reads
+    assert any(around[1][i] > around[0][i] > 0 for i in live) is reads
+    assert all(around[1][i] >= around[0][i] for i in live)

@@ -200,7 +200,9 @@ class NexusMapTrackDetector(BaseModel):
         tracks = batch_queries([s.tracks for s in states])
         tracks = self.track_head.motion.move(tracks, prev2curr, seconds)
         out = self.track_head.decode(self.track_head.dense_forward(bev), tracks)
-        queries = self.track_head.evidence(out['heat'], out['queries'])
+        queries = out['queries']
+        if self.lifecycle.reads_heat:
+            queries = self.track_head.evidence(out['heat'], queries)
         for i, (lines, (state, sample)) in enumerate(
             zip(self.map_head.predict(map_bev), pairs, strict=True)
         ):

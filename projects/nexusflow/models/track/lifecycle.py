@@ -48,6 +48,11 @@ class TrackLifecycle:
     detection_score: float = 0.05
     max_detections: int = 500
 
+    @property
+    def reads_heat(self) -> bool:
+        """Whether scores depend on what :class:`HeatEvidence` adds up."""
+        return bool(self.class_sharpness or self.concentration)
+
     def step(
         self, queries: TrackQueries, next_id: int, motion: MotionModel
     ) -> tuple[TrackQueries, InstanceData, InstanceData, int]:

@@ -4,7 +4,7 @@
 # lidar frame are mirrored, or the rare classes are learnt by heart. Images are not scaled: how large something looks
 # tells how far away it is. Clips come last and are few: a frame alone teaches as much at half the price.
 _base_ = './nexusflow_tiny_full.py'
-max_iters = 1500
+max_iters = 1650
 train_pipeline = [
     {{_base_.load_images}},
     dict(
@@ -30,5 +30,5 @@ param_scheduler = [
     ),
 ]
 custom_hooks = [
-    dict(type='NexusClipLengthHook', lengths=(1, 2), milestones=(1440,), by_epoch=False)
+    dict(type='NexusClipLengthHook', lengths=(1, 2), milestones=(1590,), by_epoch=False)
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from mmengine.registry import OPTIMIZERS
 from pytorch_optimizer import Muon
-from pytorch_optimizer.optimizer.utils.matrix import zero_power_via_newton_schulz_5
+from pytorch_optimizer.optimizer.utils.matrix import zero_power_via_gram_newton_schulz
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -99,8 +99,11 @@ class NexusMuon(Muon):
 
     @staticmethod
     def _orthogonalize(group: dict, updates: Sequence[Tensor]) -> list[Tensor]:
-        settings = dict(num_steps=group['ns_steps'], weights=group['ns_coeffs'])
-        return [
-            zero_power_via_newton_schulz_5(update.flatten(1), dtype=update.dtype, **settings)
-            for update in updates
-        ]
+        """The library gives matrices of one size, if those that are taller than wide are turned."""
+        matrices = [update.flatten(1) for update in updates]
+        tall = [len(matrix) > matrix.shape[1] for matrix in matrices]
+        whole = torch.stack([m.mT if t else m for m, t in zip(matrices, tall, strict=True)])
+        whole = zero_power_via_gram_newton_schulz(
+            whole, num_steps=group['ns_steps'], weights=group['ns_coeffs'], dtype=whole.dtype
+        )
+        return [m.mT if t else m for m, t in zip(whole, tall, strict=True)]

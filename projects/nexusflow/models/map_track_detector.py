@@ -103,7 +103,9 @@ class NexusMapTrackDetector(BaseModel):
             The levels of the BEV, each (B, T, C, h, w): the far one, and the near one if there is one.
         """
         batch, frames, cams = images.shape[:3]
-        feats = self.img_neck(self.img_backbone(images.flatten(0, 2)))[0]
+        # channels last: else convolutions on a CPU reorder all that they read and write
+        pixels = images.flatten(0, 2).contiguous(memory_format=torch.channels_last)
+        feats = self.img_neck(self.img_backbone(pixels))[0]
         feats = feats.unflatten(0, (batch * frames, cams))
         flat = [sample for clip in samples for sample in clip]
         lidar2img = float_tensor([s.lidar2img for s in flat], feats)

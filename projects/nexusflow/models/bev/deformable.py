@@ -67,7 +67,7 @@ class DeformableAttention(nn.Module):
         loc = loc.permute(0, 2, 1, 3, 4).flatten(0, 1)
         weights = self.weights(query).view(batch, num_queries, heads, points).softmax(-1)
         weights = weights.permute(0, 2, 1, 3).reshape(batch * heads, 1, num_queries, points)
-        value = self.value(bev).view(batch * heads, channels // heads, *bev.shape[2:])
+        value = self.value(bev).reshape(batch * heads, channels // heads, *bev.shape[2:])
         # in half precision a place could be off by tenths of a metre: the values follow the places
         sampled = F.grid_sample(value.to(loc.dtype), loc, align_corners=False)
         out = (sampled * weights).sum(-1).view(batch, channels, num_queries)

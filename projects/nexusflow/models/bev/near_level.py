@@ -72,7 +72,9 @@ class NexusNearLevel(nn.Module):
         pixels, seen = read_cameras(images, self.fine_spots, lidar2img, shape, 1)
         pixels = torch.cat([pixels, seen.unsqueeze(1).to(pixels.dtype)], dim=1)
         features, _ = read_cameras(feats, self.spots, lidar2img, shape, 1)
-        near = self.stem(pixels.unflatten(2, self.fine_shape))
+        # channels last, as the images: see the detector
+        pixels = pixels.unflatten(2, self.fine_shape).contiguous(memory_format=torch.channels_last)
+        near = self.stem(pixels)
         return self.blocks(near + self.from_features(features.unflatten(2, self.grid.shape)))
 
     def add_to(self, far: Tensor, near: Tensor) -> Tensor:

@@ -26,12 +26,13 @@ def project_points(
     """
     with torch.autocast(points_m.device.type, enabled=False):
         lidar2img = lidar2img.float()
-        cam = points_m.float() @ lidar2img[:, :3, :3].transpose(1, 2) + lidar2img[:, None, :3, 3]
-        depth = cam[..., 2:]
-        u, v = (cam[..., :2] / depth.clamp(min=1e-3)).unbind(-1)
-        uv = torch.stack([u / img_shape[1], v / img_shape[0]], dim=-1) * 2 - 1
-        seen = (depth[..., 0] > 0.1) & (uv.abs() < 1).all(-1)
-    return uv, seen
+        # rows of all points, not points of three: several times faster on a CPU
+        cam = lidar2img[:, :3, :3] @ points_m.float().T + lidar2img[:, :3, 3:]
+        depth = cam[:, 2]
+        scale = 2 / depth.clamp(min=1e-3)
+        x, y = cam[:, 0] * scale / img_shape[1] - 1, cam[:, 1] * scale / img_shape[0] - 1
+        seen = (depth > 0.1) & (x.abs() < 1) & (y.abs() < 1)
+    return torch.stack([x, y], dim=-1), seen
 
 
 def read_cameras(

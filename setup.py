@@ -67,7 +67,13 @@ setup(
     packages=packages,
     package_data={'nexusflow': ['**/*.json', '**/*.html', '**/*.css', '**/*.js']},
     # torch: the method; numpy and shapely: frames, boxes and vector maps; the other: Muon for the tiny configs.
-    install_requires=['torch>=2.1', 'numpy>=1.22', 'shapely>=2.0', 'pytorch_optimizer>=4.1,<4.2'],
+    install_requires=[
+        'torch>=2.1',
+        'numpy>=1.22',
+        'shapely>=2.0',
+        'pytorch_optimizer>=4.1,<4.2',
+        'threadpoolctl>=3',
+    ],
     extras_require={
         'mmdet3d': OPENMMLAB,
         'eval': EVAL,

@@ -14,7 +14,7 @@ from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from .allocator import keep_freed_memory
+from .cpu import keep_freed_memory, keep_numpy_to_one_thread
 from .hooks.map_range_hook import NexusMapRangeHook
 
 METRIC_OF_TASK = {
@@ -102,9 +102,10 @@ def require_checkpoint(path: str) -> str:
 def build_runner(cfg: Config) -> Runner:
     """The default runner, or the one that the config's ``runner_type`` names; it checks the range of the map.
 
-    The process keeps its memory from now on, see :func:`keep_freed_memory`.
+    The process keeps its memory and numpy one thread from now on, see ``engine/cpu.py``.
     """
     keep_freed_memory()
+    keep_numpy_to_one_thread()
     if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
         # mmengine's own start wants a CUDA device for each process
         torch.distributed.init_process_group(cfg.env_cfg.dist_cfg.backend)

@@ -138,6 +138,52 @@ def test_without_any_label_nothing_learns_but_nothing_is_missing(small_model, cl
     assert largest_gradient(model) == 0
 
 
+@pytest.mark.parametrize(
+    ('tasks', 'silent', 'heard'),
+    [(('map',), 'track_head', 'map_head'), (('track',), 'map_head', 'track_head')],
+)
+def test_a_skipped_head_changes_nothing_for_the_other_one(small_model, clips, tasks, silent, heard):
+    data = clips(2, 2, (32, 64), tasks)
+    whole, skipping = small_model(seed=1), small_model(seed=1)
+    skipping.skip_unlabelled = True
+    gradients = []
+    for model in (whole, skipping):
+        torch.manual_seed(0)
+        losses, _ = backward(model, data)
+        gradients.append({n: p.grad for n, p in model.named_parameters()})
+        kept = {k: v for k, v in values(losses).items() if k.startswith(f'loss_{tasks[0]}_')}
+        gradients[-1]['losses'] = torch.tensor([kept[name] for name in sorted(kept)])
+    unread = set(without_gradient(skipping))
+    assert unread >= {n for n, _ in skipping.named_parameters() if n.startswith(f'{silent}.')}
+    # of what both share, only what the other head does not read
+    assert all(not gradients[0][name].any() for name in unread)
+    assert not [name for name in losses if not name.startswith(f'loss_{tasks[0]}_')]
+    assert largest_gradient(getattr(skipping, heard)) > 0
+    for name, gradient in gradients[1].items():
+        if gradient is not None:
+            torch.testing.assert_close(gradient, gradients[0][name], msg=name)
+
+
+def test_with_labels_of_both_tasks_no_head_is_skipped(small_model, clips):
+    model = small_model()
+    model.skip_unlabelled = True
+    losses, _ = backward(model, clips(2, 2, (32, 64), PARTIAL))
+    assert {name.split('_')[1] for name in losses} == {'map', 'track'}
+
+
+def test_a_batch_without_labels_can_be_skipped(small_model, clips):
+    model = small_model()
+    model.skip_unlabelled = True
+    losses, _ = backward(model, clips(1, 2, (32, 64), ()))
+    assert values(losses) == dict(loss_unlabelled=0.0)
+    assert largest_gradient(model.img_backbone) == 0
+
+
+def test_a_regulariser_needs_both_heads(small_config):
+    with pytest.raises(ValueError, match='skip_unlabelled is set, but a regulariser'):
+        MODELS.build(dict(small_config(regulariser=True), skip_unlabelled=True))
+
+
 def test_the_regulariser_teaches_the_features_of_the_unlabelled_task(small_model, clips):
     model = small_model(regulariser=True)
     backward(model, clips(2, 2, (32, 64), ('map',)))

@@ -80,7 +80,9 @@ def test_evaluation_is_the_same_bit_for_bit(model, clips, tmp_path):
 
 def train(model, data, which, steps=3):
     """Losses and weights after some steps on some of the clips."""
-    wrapped = DistributedDataParallel(model) if dist.is_initialized() else model
+    wrapped = model
+    if dist.is_initialized():
+        wrapped = DistributedDataParallel(model, find_unused_parameters=model.skip_unlabelled)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     log = []
     for _ in range(steps):
@@ -116,6 +118,20 @@ def test_two_processes_with_a_clip_each_train_as_one_with_both(model, clips, tmp
     model.track_head.loss_fn.normalise = normalise
     start, after = check_two_processes_train_as_one(model, data, tmp_path)
     assert max((after[name] - value).abs().max() for name, value in start.items()) > 0.01
+
+
+@pytest.mark.parametrize('labels', [('map', 'track'), ('track',)], ids='+'.join)
+def test_a_head_is_skipped_on_all_processes_or_on_none(model, clips, tmp_path, labels):
+    """The second clip has no labels: its process runs the heads that the first one's runs."""
+    model.skip_unlabelled = True
+    start, after = check_two_processes_train_as_one(
+        model, clips(2, 2, SIZE, [labels, ()]), tmp_path
+    )
+    assert any(
+        not torch.equal(after[name], value)
+        for name, value in start.items()
+        if name.startswith('map_head.')
+    ) == ('map' in labels)
 
 
 OBJECTIVES = {

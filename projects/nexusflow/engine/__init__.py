@@ -10,6 +10,7 @@ from .hooks import (
     NexusMapRangeHook,
     NexusRunRecordHook,
     NexusSeedHook,
+    NexusTaskTurnsHook,
     NexusTwoStageHook,
 )
 from .muon import NexusMuon
@@ -23,6 +24,7 @@ __all__ = [
     'NexusMuon',
     'NexusRunRecordHook',
     'NexusSeedHook',
+    'NexusTaskTurnsHook',
     'NexusTwoStageHook',
     'compat',
 ]

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmdet3d.registry import MODELS
+from mmengine.dist import all_reduce
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from ..supervision.masking import graph_zero, label_mask
 from ..supervision.view import View
 from .map.dense_view import map_dense_view
 from .stream import SceneState, SceneStates, waves
@@ -35,8 +37,14 @@ class NexusMapTrackDetector(BaseModel):
         regulariser: Cross-task regulariser; absent at inference, and a checkpoint without it loads.
         lifecycle: Arguments of :class:`TrackLifecycle`.
         stream: Arguments of :class:`SceneStates`.
+        skip_unlabelled: Whether a head does not run in the training batches of which no sample, on any process, is
+            labelled for its task. Saves its time; several processes then need ``find_unused_parameters=True`` in the
+            wrapper, and a regulariser has nothing to compare.
         data_preprocessor: Data preprocessor.
         init_cfg: mmengine's weight initialisation.
+
+    Raises:
+        ValueError: ``skip_unlabelled`` with a regulariser.
     """
 
     def __init__(
@@ -51,6 +59,7 @@ class NexusMapTrackDetector(BaseModel):
         regulariser: dict | None = None,
         lifecycle: dict | None = None,
         stream: dict | None = None,
+        skip_unlabelled: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -70,6 +79,12 @@ class NexusMapTrackDetector(BaseModel):
                 self.regulariser = MODELS.build(regulariser, default_args=channels)
         self.lifecycle = TrackLifecycle(**(lifecycle or {}))
         self.streams = SceneStates(**(stream or {}))
+        if skip_unlabelled and regulariser:
+            raise ValueError(
+                'skip_unlabelled is set, but a regulariser compares the features of both heads in every batch; '
+                'remove one of them'
+            )
+        self.skip_unlabelled = skip_unlabelled
 
     def forward(
         self, inputs: dict, data_samples: list | None = None, mode: str = 'tensor'
@@ -121,15 +136,28 @@ class NexusMapTrackDetector(BaseModel):
         prev2curr, seconds = clip_motion(data_samples, raw[0])
         map_bev, track_bev = self._fuse_clip(raw, prev2curr)
         flat = [sample for clip in data_samples for sample in clip]
-        losses, map_out = self.map_head.loss(map_bev, flat)
-        track_bev = track_bev.unflatten(0, raw[0].shape[:2])
-        track_losses, track_outs = self.track_head.loss(track_bev, data_samples, prev2curr, seconds)
-        losses.update(track_losses)
+        losses: dict[str, Tensor] = {}
+        if self._is_taught(self.map_head.task, flat, map_bev):
+            map_losses, map_out = self.map_head.loss(map_bev, flat)
+            losses.update(map_losses)
+        if self._is_taught(self.track_head.task, flat, track_bev):
+            clips_bev = track_bev.unflatten(0, raw[0].shape[:2])
+            track_losses, track_outs = self.track_head.loss(
+                clips_bev, data_samples, prev2curr, seconds
+            )
+            losses.update(track_losses)
         if self.regulariser is not None:
-            track_bev = track_bev.flatten(0, 1)
             view = self._view(map_out, track_outs, track_bev, data_samples)
             losses.update(self.regulariser([view], flat))
-        return losses
+        return losses or dict(loss_unlabelled=graph_zero(map_bev, track_bev))
+
+    def _is_taught(self, task: str, samples: list, like: Tensor) -> bool:
+        """Whether a head runs: the same on all processes, which wait for each other's numbers of labels."""
+        if not self.skip_unlabelled:
+            return True
+        labelled = label_mask([sample.tasks for sample in samples], task, like.device).any().float()
+        all_reduce(labelled, op='max')
+        return bool(labelled)
 
     def _view(self, map_out: dict, track_outs: list, bev: Tensor, clips: list) -> View:
         """What the regulariser looks at: no second view, since a crop of a scene is not a scene for six cameras.

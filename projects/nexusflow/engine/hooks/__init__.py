@@ -7,6 +7,7 @@ from .diagnostics_hook import NexusDiagnosticsHook
 from .map_range_hook import NexusMapRangeHook
 from .run_record_hook import NexusRunRecordHook
 from .seed_hook import NexusSeedHook
+from .task_turns_hook import NexusTaskTurnsHook
 from .two_stage_hook import NexusTwoStageHook
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     'NexusMapRangeHook',
     'NexusRunRecordHook',
     'NexusSeedHook',
+    'NexusTaskTurnsHook',
     'NexusTwoStageHook',
 ]

@@ -59,8 +59,9 @@ def read_cameras(
     uv, seen = uv.unflatten(0, (batch, cams)), seen.unflatten(0, (batch, cams))
     # the cameras' maps side by side are one wide image ("atlas"), so each point reads only its own cameras
     atlas = maps.permute(0, 2, 3, 1, 4).reshape(batch, channels, height, cams * width)
-    # a stable sort by "seen" puts the seeing cameras first, in camera order
-    order = seen.int().argsort(dim=1, descending=True, stable=True)[:, : min(max_cameras, cams)]
+    # the seeing cameras first, in camera order
+    rank = seen * torch.arange(cams, 0, -1, device=seen.device).view(-1, 1)
+    order = rank.topk(min(max_cameras, cams), dim=1).indices
     picked = seen.gather(1, order)
     uv = uv.gather(1, order.unsqueeze(-1).expand(-1, -1, -1, 2))
     # keep half a pixel from the seams: bilinear reads must not mix neighbouring cameras

@@ -2,15 +2,19 @@
 """The Kalman filter over the tracks' centres, against plain formulas and made-up drives."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
+from nexusflow.datasets.frames import TRACK_CLASSES
 from nexusflow.models.track.box_code import VELOCITY, XY
 from nexusflow.models.track.motion import MotionModel, place_and_speed
 from nexusflow.models.track.queries import NEWBORN, TrackQueries
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
 CPU = torch.device('cpu')
 DT = 0.5
 
@@ -38,11 +42,11 @@ def seen(tracks):
     return torch.ones_like(tracks.valid)
 
 
-def follow(motion, places_m, noise_m, prev2curr, velocity=(0.0, 0.0)):
+def follow(motion, places_m, noise_m, prev2curr, velocity=(0.0, 0.0), label=0):
     """Filter a drive: places (T, 2) in each frame's own lidar frame, measured with noise (T, 2)."""
     rows, measured = [], places_m + noise_m
     tracks = motion.observe(
-        make_tracks(measured[0].tolist(), velocity, NEWBORN), torch.tensor([[True]])
+        make_tracks(measured[0].tolist(), velocity, NEWBORN, label), torch.tensor([[True]])
     )
     tracks.ids[:] = 0
     for place in measured[1:]:
@@ -114,6 +118,20 @@ def test_a_track_is_surer_than_what_was_measured(velocity):
         speeds.append((mean[2:] - last_velocity).norm())
     assert np.mean(errors) < 0.8 * np.mean(raw)
     assert np.mean(speeds) < 1.5
+
+
+@pytest.mark.parametrize('start_m', [(0.0, 20.0), (25.0, 0.0), (15.0, -25.0)])
+def test_the_tiny_tracker_keeps_up_with_traffic(start_m):
+    """From the second frame on, well within the 2 m that count: at the median speeds of the training labels."""
+    cfg = Config.fromfile(CONFIGS / '_base_' / 'model_tiny.py')
+    motion, still = MotionModel(7, **cfg.model.track_head.motion), torch.eye(4)[None]
+    median_speed = dict(car=7.2, truck=6.1, bus=7.1, trailer=6.2, motorcycle=9.1, bicycle=5.0)
+    for name, speed in median_speed.items():
+        places, _ = drive(start_m, (0.0, speed), 6, still)
+        label = TRACK_CLASSES.index(name)
+        means = follow(motion, places, torch.zeros(6, 2), still, label=label)
+        lag_m = (means[:, :2] - places[1:]).norm(dim=1)
+        assert lag_m.max() < 1.2 and lag_m[-1] < 0.4, (name, lag_m)
 
 
 def test_what_is_not_seen_goes_on_as_expected():

@@ -31,7 +31,9 @@ class MotionModel(nn.Module):
         range_std_m: Standard deviation of a measured centre along the line of sight: at the ego, and a metre more of
             distance.
         bearing_std_m: The same across the line of sight.
-        speed_std: Of a newborn's velocity around the predicted one, in m/s; one for all classes or one for each.
+        speed_std: Of a newborn's velocity around the predicted one, in m/s by axis; one for all classes or one for
+            each. Where velocities are hardly learnt, that is how fast the moving objects are: with too small a number
+            a track lags behind its object for its first frames, or loses it.
         accel_std: Of the acceleration, in m/s^2; one for all classes or one for each.
         gate: What is measured belongs to a track up to this squared distance, in standard deviations.
 
@@ -44,7 +46,7 @@ class MotionModel(nn.Module):
         num_classes: int = 7,
         range_std_m: Sequence[float] = (0.6, 0.03),
         bearing_std_m: Sequence[float] = (0.45, 0.012),
-        speed_std: float | Sequence[float] = 2.0,
+        speed_std: float | Sequence[float] = 5.0,
         accel_std: float | Sequence[float] = 1.5,
         gate: float = 10.0,
     ) -> None:

@@ -150,6 +150,25 @@ def test_collate_and_workers(make):
     ]
 
 
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_workers_are_told_how_many_frames_to_load(make, num_workers):
+    dataset = make(clip_length=3)
+    loader = DataLoader(
+        dataset,
+        num_workers=num_workers,
+        collate_fn=pseudo_collate,
+        persistent_workers=num_workers > 0,
+    )
+    whole = [[sample.token for (sample,) in batch['data_samples']] for batch in loader]
+    dataset.load_frames(2)
+    short = [[sample.token for (sample,) in batch['data_samples']] for batch in loader]
+    assert {len(tokens) for tokens in whole} == {3}
+    assert short == [tokens[:2] for tokens in whole]
+    assert dataset.clip_length == 3
+    dataset.set_clip_length(2)
+    assert dataset.clip_length == len(dataset[0]['data_samples']) == 2
+
+
 def test_bad_configuration(make, nuscenes_root):
     with pytest.raises(FileNotFoundError, match=r'data_root /nowhere is missing: set it to'):
         make(data_root='/nowhere')

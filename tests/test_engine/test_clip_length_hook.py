@@ -2,6 +2,7 @@
 """Clips that grow during training, in both of mmengine's loops and after a resume."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -45,7 +46,26 @@ class NumberedClips(Dataset):
         return dict(inputs=dict(img=frames), data_samples=frames.tolist())
 
 
-def train(work_dir, hook, train_cfg, sampler, num_workers=0, resume=False):
+@DATASETS.register_module()
+class ShortenedClips(NumberedClips):
+    """The same clips, cut before they are loaded; counts the frames, in all processes."""
+
+    loaded = torch.zeros((), dtype=torch.long).share_memory_()
+    clip_length = 5
+
+    def __init__(self):
+        self.frames = torch.tensor(5).share_memory_()
+
+    def load_frames(self, count):
+        self.frames.fill_(count)
+
+    def __getitem__(self, index):
+        frames = (torch.arange(5) + 10 * index)[: int(self.frames)]
+        self.loaded += len(frames)
+        return dict(inputs=dict(img=frames), data_samples=frames.tolist())
+
+
+def train(work_dir, hook, train_cfg, sampler, num_workers=0, resume=False, dataset='NumberedClips'):
     """Clips of each iteration: lists of the batch's clips of frames."""
     ClipLengthRecorder.seen = []
     cfg = Config(
@@ -58,7 +78,7 @@ def train(work_dir, hook, train_cfg, sampler, num_workers=0, resume=False):
                 num_workers=num_workers,
                 persistent_workers=num_workers > 0,
                 sampler=dict(type=sampler, shuffle=True),
-                dataset=dict(type='mmengine.NumberedClips'),
+                dataset=dict(type=f'mmengine.{dataset}'),
                 collate_fn=dict(type='pseudo_collate'),
             ),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
@@ -111,6 +131,26 @@ def test_lengths_by_iteration_and_after_a_resume(tmp_path):
         assert first + run(f'stop{stop}', 7, resume=True) == seen
 
 
+@pytest.mark.parametrize('num_workers', [0, 1])
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_frames_that_are_not_used_are_not_loaded(tmp_path, num_workers, by_epoch):
+    """Six batches of one frame, then six of four; the first ones are loaded before the hook can tell."""
+    milestone = 2 if by_epoch else 6
+    hook = dict(
+        type='NexusClipLengthHook', lengths=(1, 4), milestones=(milestone,), by_epoch=by_epoch
+    )
+    cfg = dict(type='IterBasedTrainLoop', max_iters=12, val_interval=100)
+    if by_epoch:
+        cfg = dict(type='EpochBasedTrainLoop', max_epochs=4)
+    args = hook, cfg, 'DefaultSampler', num_workers
+    whole = train(tmp_path / 'whole', *args)
+    ShortenedClips.loaded.zero_()
+    assert train(tmp_path / 'short', *args, dataset='ShortenedClips') == whole
+    assert lengths(whole) == [1] * 6 + [4] * 6
+    # batches of two clips of five frames
+    assert 2 * (6 + 6 * 4) <= ShortenedClips.loaded < 2 * 12 * 5 - 10
+
+
 @pytest.mark.parametrize(
     ('lengths', 'milestones'), [((2, 3), ()), ((3, 2), (1,)), ((2, 3, 4), (5, 5)), ((0, 1), (1,))]
 )
@@ -122,8 +162,9 @@ def test_schedules_that_do_not_fit_are_refused(lengths, milestones):
 def test_clips_that_are_too_short_are_named():
     hook = NexusClipLengthHook((2, 4), (1,))
     batch = dict(inputs=dict(img=[torch.zeros(3)]), data_samples=[0, 1, 2])
+    runner = SimpleNamespace(train_dataloader=SimpleNamespace(dataset=NumberedClips()))
     with pytest.raises(ValueError, match='end with 4, but the data set gives 3 frames; set train_'):
-        hook.before_train_iter(None, 0, batch)
+        hook.before_train_iter(runner, 0, batch)
 
 
 def test_the_published_configuration_grows_from_three_to_five_frames():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmdet3d.registry import DATASETS, TRANSFORMS
 from mmengine.dataset import BaseDataset, force_full_init
 
@@ -85,6 +86,8 @@ class NexusClipDataset(BaseDataset):
         self._rule = build_rule(supervision, self.tasks)
         self._check = check_images
         self._clip_length = 1 if test_mode else clip_length
+        # seen by the workers of a data loader too
+        self._frames_loaded = torch.tensor(self._clip_length).share_memory_()
         self._clip_stride = 1 if test_mode else clip_stride
         self._labels = {
             'track_classes': tuple(track_classes),
@@ -162,6 +165,16 @@ class NexusClipDataset(BaseDataset):
                 'consecutive key frames in a scene; use a smaller clip_length'
             )
         self._clip_length, self._clips = clip_length, clips
+        self.load_frames(clip_length)
+
+    @property
+    def clip_length(self) -> int:
+        """Frames of a clip."""
+        return self._clip_length
+
+    def load_frames(self, count: int) -> None:
+        """Make only the first frames of each clip from now on, also in the workers that are already at work."""
+        self._frames_loaded.fill_(count)
 
     def prepare_data(self, idx: int) -> Any:
         """Make one item.
@@ -170,11 +183,11 @@ class NexusClipDataset(BaseDataset):
             idx: Index of the clip.
 
         Returns:
-            What the pipeline makes of the clip.
+            What the pipeline makes of the clip, or of as many of its frames as :meth:`load_frames` said.
         """
         frames = [
             self.spec.frame(self.get_data_info(int(i)), self.sample_tasks[int(i)])
-            for i in self._clips[idx]
+            for i in self._clips[idx][: int(self._frames_loaded)]
         ]
         return self.pipeline({'frames': frames})
 

@@ -17,7 +17,7 @@ class NexusClipLengthHook(Hook):
 
     The length depends on the epoch or iteration alone. So the number of clips, their order and the learning rate
     schedule are those of a run without the hook, workers go on, and a resumed run sees what an undisturbed one does.
-    The price is that early frames which are not used are loaded.
+    A :class:`NexusClipDataset` is told, some batches ahead, how many frames are needed; others load all of them.
 
     Args:
         lengths: Frames of a clip, ascending.
@@ -25,7 +25,7 @@ class NexusClipLengthHook(Hook):
         by_epoch: Whether milestones are epochs; else iterations.
 
     Raises:
-        ValueError: Numbers that do not fit, or (at the first batch) clips shorter than the longest length.
+        ValueError: Numbers that do not fit, or (before the first step) clips shorter than the longest length.
     """
 
     def __init__(
@@ -50,12 +50,24 @@ class NexusClipLengthHook(Hook):
     ) -> None:
         """Keep the first frames of the batch's clips."""
         images, samples = data_batch['inputs']['img'], data_batch['data_samples']
-        if len(samples) < self.lengths[-1]:
+        loader = runner.train_dataloader
+        told = hasattr(loader.dataset, 'load_frames')
+        given = loader.dataset.clip_length if told else len(samples)
+        if given < self.lengths[-1]:
             raise ValueError(
                 f'clip length schedule: lengths end with {self.lengths[-1]}, but the data set gives '
-                f'{len(samples)} frames; set train_dataloader.dataset.clip_length to {self.lengths[-1]}'
+                f'{given} frames; set train_dataloader.dataset.clip_length to {self.lengths[-1]}'
             )
-        length = self.length_at(runner.epoch if self.by_epoch else runner.iter)
+        length = self._length_after(runner, 0)
         data_batch['inputs']['img'] = [clip[:length] for clip in images]
         data_batch['data_samples'] = samples[:length]
         runner.message_hub.update_scalar('train/clip_length', length)
+        if told:
+            # the next batch that the workers begin: those before it are on their way
+            ahead = loader.num_workers * (loader.prefetch_factor or 0) + 1
+            loader.dataset.load_frames(self._length_after(runner, ahead))
+
+    def _length_after(self, runner: Runner, iterations: int) -> int:
+        """Frames of a clip some iterations from now; lengths ascend."""
+        then = runner.iter + iterations
+        return self.length_at(then // len(runner.train_dataloader) if self.by_epoch else then)

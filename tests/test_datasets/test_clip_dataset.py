@@ -169,6 +169,16 @@ def test_workers_are_told_how_many_frames_to_load(make, num_workers):
     assert dataset.clip_length == len(dataset[0]['data_samples']) == 2
 
 
+def test_a_batch_that_is_being_made_keeps_its_number_of_frames(make):
+    def tell(results):
+        dataset.load_frames(1)
+        return results
+
+    dataset = make(clip_length=3, pipeline=[tell, *PIPELINE])
+    batches = [[len(item['data_samples']) for item in dataset.__getitems__([0, 1])] for _ in '12']
+    assert batches == [[3, 3], [1, 1]]
+
+
 def test_bad_configuration(make, nuscenes_root):
     with pytest.raises(FileNotFoundError, match=r'data_root /nowhere is missing: set it to'):
         make(data_root='/nowhere')

@@ -59,10 +59,11 @@ class ShortenedClips(NumberedClips):
     def load_frames(self, count):
         self.frames.fill_(count)
 
-    def __getitem__(self, index):
-        frames = (torch.arange(5) + 10 * index)[: int(self.frames)]
-        self.loaded += len(frames)
-        return dict(inputs=dict(img=frames), data_samples=frames.tolist())
+    def __getitems__(self, indices):
+        count = int(self.frames)
+        self.loaded += count * len(indices)
+        clips = [(torch.arange(5) + 10 * index)[:count] for index in indices]
+        return [dict(inputs=dict(img=clip), data_samples=clip.tolist()) for clip in clips]
 
 
 def train(work_dir, hook, train_cfg, sampler, num_workers=0, resume=False, dataset='NumberedClips'):

@@ -88,6 +88,7 @@ class NexusClipDataset(BaseDataset):
         self._clip_length = 1 if test_mode else clip_length
         # seen by the workers of a data loader too
         self._frames_loaded = torch.tensor(self._clip_length).share_memory_()
+        self._frames_of_batch: int | None = None
         self._clip_stride = 1 if test_mode else clip_stride
         self._labels = {
             'track_classes': tuple(track_classes),
@@ -173,8 +174,16 @@ class NexusClipDataset(BaseDataset):
         return self._clip_length
 
     def load_frames(self, count: int) -> None:
-        """Make only the first frames of each clip from now on, also in the workers that are already at work."""
+        """Make only the first frames of each clip from the next batch on, also in workers that are at work."""
         self._frames_loaded.fill_(count)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Items of one batch, as torch's data loaders ask for it: all of as many frames as its first."""
+        self._frames_of_batch = int(self._frames_loaded)
+        try:
+            return [self[i] for i in indices]
+        finally:
+            self._frames_of_batch = None
 
     def prepare_data(self, idx: int) -> Any:
         """Make one item.
@@ -185,9 +194,10 @@ class NexusClipDataset(BaseDataset):
         Returns:
             What the pipeline makes of the clip, or of as many of its frames as :meth:`load_frames` said.
         """
+        count = self._frames_of_batch or int(self._frames_loaded)
         frames = [
             self.spec.frame(self.get_data_info(int(i)), self.sample_tasks[int(i)])
-            for i in self._clips[idx][: int(self._frames_loaded)]
+            for i in self._clips[idx][:count]
         ]
         return self.pipeline({'frames': frames})
 

@@ -7,6 +7,8 @@
 _base_ = './nexusflow_tiny_full.py'
 max_iters = 1300
 model = dict(skip_unlabelled=True)
+# of several processes
+find_unused_parameters = True
 train_pipeline = [
     {{_base_.load_images}},
     dict(

@@ -56,7 +56,12 @@ def load_config(args: argparse.Namespace) -> Config:
     if not torch.cuda.is_available():
         cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
         # mmengine's default names a device, which a CPU has not
-        wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+        wrapper = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
         cfg.setdefault('model_wrapper_cfg', wrapper)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)

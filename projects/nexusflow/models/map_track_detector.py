@@ -38,8 +38,8 @@ class NexusMapTrackDetector(BaseModel):
         lifecycle: Arguments of :class:`TrackLifecycle`.
         stream: Arguments of :class:`SceneStates`.
         skip_unlabelled: Whether a head does not run in the training batches of which no sample, on any process, is
-            labelled for its task. Saves its time; several processes then need ``find_unused_parameters=True`` in the
-            wrapper, and a regulariser has nothing to compare.
+            labelled for its task. Saves its time; several processes then need ``find_unused_parameters = True`` in the
+            config, and a regulariser has nothing to compare.
         data_preprocessor: Data preprocessor.
         init_cfg: mmengine's weight initialisation.
 

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmdet3d.registry import MODELS
-from mmengine.dist import all_reduce
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from ..supervision.masking import graph_zero, label_mask
+from ..supervision.masking import graph_zero, label_mask, labelled_count
 from ..supervision.view import View
 from .map.dense_view import map_dense_view
 from .stream import SceneState, SceneStates, waves
@@ -155,9 +154,8 @@ class NexusMapTrackDetector(BaseModel):
         """Whether a head runs: the same on all processes, which wait for each other's numbers of labels."""
         if not self.skip_unlabelled:
             return True
-        labelled = label_mask([sample.tasks for sample in samples], task, like.device).any().float()
-        all_reduce(labelled, op='max')
-        return bool(labelled)
+        labelled = label_mask([sample.tasks for sample in samples], task, like.device)
+        return bool(labelled_count(labelled))
 
     def _view(self, map_out: dict, track_outs: list, bev: Tensor, clips: list) -> View:
         """What the regulariser looks at: no second view, since a crop of a scene is not a scene for six cameras.

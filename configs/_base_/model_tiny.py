@@ -65,8 +65,8 @@ model = dict(
         # objects are few where lines are many: four to six times the default weights, at which the map loses nothing
         loss=dict(cls_weight=8.0, box_weight=1.5, heat_weight=6.0, seg_weight=0.18),
     ),
-    # a weak detector flickers, and takes bicycles for motorcycles: born early, kept on less (a track that was seen needs
-    # less evidence than a newborn), and weighed by all that was seen
+    # a weak detector flickers, and takes bicycles for motorcycles: born early, kept on less (what was seen needs less
+    # evidence than a newborn), and weighed by all that was seen
     lifecycle=dict(
         birth_score=0.2, keep_score=0.1, evidence_frames=2.0, class_sharpness=0.6, concentration=0.5
     ),

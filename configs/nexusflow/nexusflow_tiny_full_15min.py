@@ -7,7 +7,7 @@
 _base_ = './nexusflow_tiny_full.py'
 max_iters = 1380
 model = dict(skip_unlabelled=True)
-# of several processes
+# several processes need it: a head that is skipped has no gradients
 find_unused_parameters = True
 train_pipeline = [
     {{_base_.load_images}},
